@@ -1,0 +1,1 @@
+//! Who may: AuthorizationPolicy and PeerAuthentication, compiled and decided.

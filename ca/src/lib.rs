@@ -1,0 +1,1 @@
+//! Who signs: the workload certificate authority.

@@ -1,0 +1,2 @@
+//! The slim `portcullis-ca` binary.
+fn main() {}

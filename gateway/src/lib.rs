@@ -1,0 +1,1 @@
+//! The front door: HTTP and HTTPS listeners on Pingora's server core.

@@ -1,0 +1,2 @@
+//! The slim `portcullis-gateway` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The slim mTLS proxy beside a workload.

@@ -1,0 +1,2 @@
+//! The slim `portcullis-sidecar` binary.
+fn main() {}

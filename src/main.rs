@@ -1,0 +1,2 @@
+//! `portcullis`: the one command that people type.
+fn main() {}
