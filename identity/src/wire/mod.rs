@@ -1,0 +1,20 @@
+//! The CA's gRPC messages, clients and servers, generated from `proto/portcullis/ca/v1/ca.proto`.
+//!
+//! The generated files are checked in, so that no build needs `protoc`; `tests/wire_is_current.rs` renews and compares them.
+
+mod generated {
+    #![allow(
+        clippy::all,
+        clippy::pedantic,
+        clippy::restriction,
+        missing_docs,
+        unused_qualifications,
+        reason = "generated code"
+    )]
+    include!("portcullis.ca.v1.rs");
+}
+
+pub use generated::*;
+
+/// The encoded `FileDescriptorSet` of the services, for gRPC server reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("portcullis.ca.v1.bin");
