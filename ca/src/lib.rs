@@ -1,1 +1,3 @@
 //! Who signs: the workload certificate authority.
+
+pub mod command;
