@@ -237,7 +237,7 @@ fn requested_names(request: &X509CertificationRequest<'_>) -> Result<Vec<String>
     let mut names = Vec::new();
     // All attributes, not the first: x509-parser's own accessor would miss a second one.
     for attribute in attributes {
-        let requested = match &attribute.parsed_attribute {
+        let requested = match attribute.parsed_attribute() {
             ParsedCriAttribute::ExtensionRequest(requested) => requested,
             ParsedCriAttribute::UnsupportedAttribute if is_extension_request(attribute) => {
                 return Err(CsrError::Malformed);
@@ -245,7 +245,7 @@ fn requested_names(request: &X509CertificationRequest<'_>) -> Result<Vec<String>
             _ => continue,
         };
         for extension in &requested.extensions {
-            match &extension.parsed_extension {
+            match extension.parsed_extension() {
                 ParsedExtension::SubjectAlternativeName(san) => {
                     names.extend(san.general_names.iter().map(spell));
                 }
