@@ -1,0 +1,89 @@
+//! Carries a response body to the client while the rest of the request still goes the other way.
+
+use std::error::Error as StdError;
+use std::future::poll_fn;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use http_body::Body;
+use pingora::protocols::http::ServerSession;
+use thiserror::Error;
+
+use crate::response::write_trailers;
+use crate::session_body::Upload;
+
+/// Which side ended an exchange early.
+#[derive(Debug, Error)]
+pub(crate) enum RelayError {
+    /// The client left, or broke its framing.
+    #[error("the client left")]
+    Client(#[from] Box<pingora::Error>),
+    /// The upstream broke off in the middle of its response.
+    #[error("the response broke off")]
+    Upstream(#[source] Box<dyn StdError + Send + Sync>),
+}
+
+/// What the end of a response said.
+#[derive(Debug, Default)]
+pub(crate) struct Trailer {
+    /// The `grpc-status` of the trailers.
+    pub(crate) grpc_status: Option<HeaderValue>,
+}
+
+impl Trailer {
+    fn of(trailers: &HeaderMap) -> Self {
+        Self {
+            grpc_status: trailers.get("grpc-status").cloned(),
+        }
+    }
+}
+
+/// Sends `body` to the client; `upload` goes on meanwhile.
+pub(crate) async fn relay<B>(
+    session: &mut ServerSession,
+    mut body: B,
+    upload: &mut Upload,
+) -> Result<Trailer, RelayError>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    loop {
+        let frame = tokio::select! {
+            biased;
+            frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)) => frame,
+            step = upload.step(session) => {
+                step?;
+                continue;
+            }
+        };
+        let Some(frame) = frame
+            .transpose()
+            .map_err(|error| RelayError::Upstream(error.into()))?
+        else {
+            session.finish_body().await?;
+            return Ok(Trailer::default());
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                let end = body.is_end_stream();
+                session.write_response_body(data, end).await?;
+                if end {
+                    return Ok(Trailer::default());
+                }
+            }
+            Err(frame) => {
+                if let Ok(trailers) = frame.into_trailers() {
+                    let said = Trailer::of(&trailers);
+                    if session.is_http2() {
+                        write_trailers(session, trailers).await?;
+                    } else {
+                        session.finish_body().await?;
+                    }
+                    return Ok(said);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! A request head after the first look at it: unambiguous, or refused.
+
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, StatusCode, Version};
+use pingora::http::RequestHeader;
+use pingora::protocols::http::ServerSession;
+use thiserror::Error;
+
+/// Why a request head is refused before anything is decided about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub(crate) enum BadRequest {
+    /// RFC 9112 §3.2; over HTTP/2, neither `:authority` nor `Host`.
+    #[error("missing or empty host")]
+    Host,
+    /// Both framings at once: a smuggling attempt (RFC 9112 §6.1).
+    #[error("both content-length and transfer-encoding")]
+    Framing,
+    /// Only `chunked` is understood.
+    #[error("transfer-encoding is not chunked")]
+    TransferEncoding,
+    /// A request target that is not a path, or not UTF-8.
+    #[error("the request target is not a valid path")]
+    Target,
+    /// `a_b` and `a-b` are one name to many an application.
+    #[error("a header name with an underscore")]
+    Underscore,
+    /// RFC 9110 §10.1.1.
+    #[error("the expectation cannot be met")]
+    Expectation,
+    /// This proxy opens no tunnels for strangers.
+    #[error("CONNECT is not served")]
+    Connect,
+    /// Neither HTTP/1.0, HTTP/1.1 nor HTTP/2.
+    #[error("the HTTP version is not supported")]
+    Version,
+}
+
+impl BadRequest {
+    /// The status to answer with.
+    pub(crate) const fn status(self) -> StatusCode {
+        match self {
+            Self::Expectation => StatusCode::EXPECTATION_FAILED,
+            Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// The parts of a request head that everything later builds on. The path is still as it was sent.
+#[derive(Debug)]
+pub(crate) struct RequestHead {
+    /// The method.
+    pub(crate) method: Method,
+    /// The version the client used for this request.
+    pub(crate) version: Version,
+    /// The host, lower case, with the port if one was sent, without the root's dot.
+    pub(crate) host: String,
+    /// The path, before normalization.
+    pub(crate) raw_path: String,
+    /// What follows the question mark.
+    pub(crate) query: Option<String>,
+    /// The headers, as they were sent.
+    pub(crate) headers: HeaderMap,
+    /// The client asked for `101 Switching Protocols`.
+    pub(crate) upgrade: bool,
+    /// The client waits for `100 Continue` before it sends its body.
+    pub(crate) expects_continue: bool,
+}
+
+impl RequestHead {
+    /// Looks at the head that `session` has just read.
+    pub(crate) fn of(session: &ServerSession) -> Result<Self, BadRequest> {
+        let header = session.req_header();
+        check_version(header)?;
+        check_framing(session, header)?;
+        check_names(&header.headers)?;
+        if header.method == Method::CONNECT {
+            return Err(BadRequest::Connect);
+        }
+        let (raw_path, query) = target(header)?;
+        Ok(Self {
+            method: header.method.clone(),
+            version: header.version,
+            host: host(header)?,
+            raw_path,
+            query,
+            upgrade: session.is_upgrade_req() && connection_says_upgrade(&header.headers),
+            expects_continue: expectation(header)?,
+            headers: header.headers.clone(),
+        })
+    }
+}
+
+fn check_version(header: &RequestHeader) -> Result<(), BadRequest> {
+    match header.version {
+        Version::HTTP_10 | Version::HTTP_11 | Version::HTTP_2 => Ok(()),
+        _ => Err(BadRequest::Version),
+    }
+}
+
+/// Pingora lets `transfer-encoding` win over `content-length` and drops the latter; what came over
+/// the wire is still in the raw head.
+fn check_framing(session: &ServerSession, header: &RequestHeader) -> Result<(), BadRequest> {
+    let mut encodings = header.headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(encoding) = encodings.next() else {
+        return Ok(());
+    };
+    if encodings.next().is_some() || !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Err(BadRequest::TransferEncoding);
+    }
+    let ServerSession::H1(http1) = session else {
+        return Err(BadRequest::TransferEncoding);
+    };
+    let raw = http1.get_headers_raw_bytes();
+    let lengths = raw.split(|byte| *byte == b'\n').skip(1).filter(|line| {
+        line.get(..CONTENT_LENGTH.as_str().len())
+            .is_some_and(|name| name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str().as_bytes()))
+    });
+    if lengths.count() > 0 {
+        Err(BadRequest::Framing)
+    } else {
+        Ok(())
+    }
+}
+
+fn check_names(headers: &HeaderMap) -> Result<(), BadRequest> {
+    if headers.keys().any(|name| name.as_str().contains('_')) {
+        return Err(BadRequest::Underscore);
+    }
+    Ok(())
+}
+
+fn host(header: &RequestHeader) -> Result<String, BadRequest> {
+    let host = match (header.headers.get(HOST), header.uri.authority()) {
+        (Some(host), _) => host.to_str().map_err(|_| BadRequest::Host)?,
+        (None, Some(authority)) if header.version == Version::HTTP_2 => authority.as_str(),
+        (None, _) => return Err(BadRequest::Host),
+    };
+    let mut host = host.to_ascii_lowercase();
+    let name_end = port_separator(&host).unwrap_or(host.len());
+    if host.get(..name_end).is_some_and(|name| name.ends_with('.')) {
+        host.remove(name_end - 1);
+    }
+    let valid = !host.is_empty()
+        && host.bytes().all(|byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']')
+        })
+        && !host.starts_with(':');
+    if valid {
+        Ok(host)
+    } else {
+        Err(BadRequest::Host)
+    }
+}
+
+/// Where the `:port` of a host begins, if it has one; the colons of an IPv6 literal are not it.
+fn port_separator(host: &str) -> Option<usize> {
+    let after_literal = host.rfind(']').map_or(0, |bracket| bracket + 1);
+    host.get(after_literal..)?
+        .rfind(':')
+        .map(|at| after_literal + at)
+}
+
+/// A host without its port.
+pub(crate) fn without_port(host: &str) -> &str {
+    port_separator(host)
+        .and_then(|at| host.get(..at))
+        .unwrap_or(host)
+}
+
+/// Path and query. Pingora has brought absolute form to origin form in `uri`, and compared its
+/// authority with `Host`.
+fn target(header: &RequestHeader) -> Result<(String, Option<String>), BadRequest> {
+    if !header.raw_path_is_utf8() {
+        return Err(BadRequest::Target);
+    }
+    let path = header.uri.path();
+    if !path.starts_with('/') {
+        return Err(BadRequest::Target);
+    }
+    Ok((path.to_owned(), header.uri.query().map(str::to_owned)))
+}
+
+fn expectation(header: &RequestHeader) -> Result<bool, BadRequest> {
+    match header.headers.get(EXPECT) {
+        None => Ok(false),
+        // HTTP/1.0 clients cannot mean it (RFC 9110 §10.1.1).
+        Some(_) if header.version == Version::HTTP_10 => Ok(false),
+        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(true),
+        Some(_) => Err(BadRequest::Expectation),
+    }
+}
+
+fn connection_says_upgrade(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(http::header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
+}

@@ -1,0 +1,113 @@
+//! The request body on its way from a Pingora session to the upstream connection.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pingora::protocols::http::ServerSession;
+use tokio::sync::mpsc;
+
+/// A request body: the receiving end of a channel with one chunk of slack.
+///
+/// The end is said outright, so that a client that vanishes aborts the upload instead of making it
+/// look short but complete.
+#[derive(Debug)]
+pub struct SessionBody(State);
+
+#[derive(Debug)]
+enum State {
+    Done,
+    Open(mpsc::Receiver<Option<Bytes>>),
+}
+
+impl SessionBody {
+    /// The body of a request that has none.
+    pub(crate) const fn empty() -> Self {
+        Self(State::Done)
+    }
+}
+
+impl Body for SessionBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let State::Open(chunks) = &mut self.0 else {
+            return Poll::Ready(None);
+        };
+        match ready!(chunks.poll_recv(cx)) {
+            Some(Some(chunk)) => Poll::Ready(Some(Ok(Frame::data(chunk)))),
+            Some(None) => {
+                self.0 = State::Done;
+                Poll::Ready(None)
+            }
+            None => Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into()))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.0, State::Done)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.0 {
+            State::Done => SizeHint::with_exact(0),
+            State::Open(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// The client's side of an exchange: its upload, then the watch for its departure.
+#[derive(Debug)]
+pub(crate) enum Upload {
+    /// The body is being sent.
+    Sending(mpsc::Sender<Option<Bytes>>),
+    /// All was sent; only the client's leaving is of interest.
+    Sent,
+    /// The upstream reads no more; what the client still sends stays where it is.
+    Unwanted,
+}
+
+impl Upload {
+    /// The two ends of the body of the request that `session` has just read.
+    pub(crate) fn of(session: &mut ServerSession) -> (Self, SessionBody) {
+        if session.is_body_empty() {
+            return (Self::Sent, SessionBody::empty());
+        }
+        let (sender, receiver) = mpsc::channel(1);
+        (Self::Sending(sender), SessionBody(State::Open(receiver)))
+    }
+
+    /// Moves one chunk, or waits for the client to leave. To be awaited again and again beside the
+    /// response; safe to drop between chunks.
+    ///
+    /// # Errors
+    /// The client is gone, or broke the framing of its body.
+    pub(crate) async fn step(
+        &mut self,
+        session: &mut ServerSession,
+    ) -> Result<(), Box<pingora::Error>> {
+        match self {
+            Self::Sending(chunks) => {
+                let Ok(slot) = chunks.reserve().await else {
+                    *self = Self::Unwanted;
+                    return Ok(());
+                };
+                if let Some(chunk) = session.read_request_body().await? {
+                    slot.send(Some(chunk));
+                } else {
+                    slot.send(None);
+                    *self = Self::Sent;
+                }
+                Ok(())
+            }
+            Self::Sent => session.read_body_or_idle(true).await.map(drop),
+            Self::Unwanted => std::future::pending().await,
+        }
+    }
+}
