@@ -1,1 +1,28 @@
-//! What people write and what it does: policy documents, routes, clusters and resilience, without I/O.
+//! What people write and what it does: policy documents, routes, clusters and load balancing, without I/O and without a clock.
+//!
+//! The life of a policy document:
+//!
+//! 1. [`load`](load::load) reads [`SourceFile`](source::SourceFile)s: YAML with positions, then one typed document per kind.
+//!    Every problem becomes a [`Diagnostic`](diagnostic::Diagnostic); a document with an error is left out of the set.
+//! 2. [`Registry::build`](registry::Registry::build) turns `ServiceEntry` and `WorkloadEntry` into services and endpoints.
+//! 3. [`RouteTable::compile`](route::RouteTable::compile) turns routes and destination rules into a table for one proxy, and
+//!    [`GatewayListeners::compile`](listener::GatewayListeners::compile) says what a gateway listens to.
+//! 4. Per request, [`RouteTable::find`](route::RouteTable::find) names the route, and
+//!    [`Cluster::pick`](cluster::Cluster::pick) the endpoint: no lock, no allocation.
+//!
+//! A set whose load or compilation reports an error must not be put in force.
+
+pub mod balance;
+pub mod cluster;
+mod decode;
+pub mod diagnostic;
+pub mod document;
+pub mod host;
+pub mod listener;
+pub mod load;
+pub mod mesh;
+pub mod protocol;
+pub mod registry;
+pub mod route;
+pub mod source;
+pub mod workload;

@@ -1,0 +1,161 @@
+//! One finding about what people wrote: stable code, severity, place, message and help.
+
+pub mod codes;
+mod path;
+mod render;
+
+use std::fmt;
+
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
+
+pub use codes::Code;
+pub use path::DocPath;
+pub use render::render;
+
+use crate::source::Location;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The document set must not be put in force.
+    Error,
+    /// In force, but something is not as its author may think.
+    Warning,
+    /// Good to know.
+    Info,
+}
+
+impl Severity {
+    /// `error`, `warning` or `info`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One finding.
+///
+/// `Display` is one line: ``file:line:col: error[PC0107]: message (help: …)``.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The stable code.
+    pub code: Code,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Where the text stands that it is about.
+    pub at: Location,
+    /// The document path, such as `spec.http[0].retries`; empty for whole files.
+    pub path: String,
+    /// What is wrong: lower case, no full stop, the author's words in back-ticks.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// An error: the set must not be put in force.
+    pub fn error(
+        code: Code,
+        at: Location,
+        path: impl fmt::Display,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::new(Severity::Error, code, at, path, message)
+    }
+
+    /// A warning.
+    pub fn warning(
+        code: Code,
+        at: Location,
+        path: impl fmt::Display,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::new(Severity::Warning, code, at, path, message)
+    }
+
+    /// An information.
+    pub fn info(
+        code: Code,
+        at: Location,
+        path: impl fmt::Display,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::new(Severity::Info, code, at, path, message)
+    }
+
+    fn new(
+        severity: Severity,
+        code: Code,
+        at: Location,
+        path: impl fmt::Display,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            code,
+            severity,
+            at,
+            path: path.to_string(),
+            message: message.into(),
+            help: None,
+        }
+    }
+
+    /// The same finding with a help line.
+    #[must_use]
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The same finding with a help line if there is one.
+    #[must_use]
+    pub fn with_help_if(mut self, help: Option<String>) -> Self {
+        self.help = help.or(self.help);
+        self
+    }
+
+    /// Whether it is an error.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {}[{}]: {}",
+            self.at, self.severity, self.code, self.message
+        )?;
+        match &self.help {
+            Some(help) => write!(f, " (help: {help})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Serialize for Diagnostic {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut flat = serializer.serialize_struct("Diagnostic", 8)?;
+        flat.serialize_field("code", &self.code)?;
+        flat.serialize_field("severity", &self.severity)?;
+        flat.serialize_field("message", &self.message)?;
+        flat.serialize_field("file", &*self.at.file)?;
+        flat.serialize_field("line", &self.at.line)?;
+        flat.serialize_field("column", &self.at.column)?;
+        flat.serialize_field("path", &self.path)?;
+        flat.serialize_field("help", &self.help)?;
+        flat.end()
+    }
+}

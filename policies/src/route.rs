@@ -1,0 +1,137 @@
+//! The route table of one proxy: which rule answers a request, and what it says.
+
+mod action;
+mod compile;
+mod headers;
+mod hosts;
+mod matching;
+mod rewrite;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use action::{DirectResponse, Redirect, RouteAction, WeightedCluster, WeightedClusters};
+pub use headers::HeaderOps;
+pub use rewrite::{PathRewrite, Rewrite};
+
+use crate::cluster::ClusterSet;
+use crate::diagnostic::Diagnostic;
+use crate::document::DocumentSet;
+use crate::mesh::Mesh;
+use crate::registry::Registry;
+use crate::source::Location;
+use crate::workload::Workload;
+
+/// The proxy that a table is for.
+#[derive(Clone, Copy, Debug)]
+pub enum Proxy<'a> {
+    /// A gateway: routes bound to the Gateway documents that select its workload.
+    Gateway {
+        /// Its own workload.
+        workload: &'a Workload,
+    },
+    /// A sidecar: routes bound to `mesh`, and every declared service.
+    Sidecar {
+        /// The workload that it serves.
+        workload: &'a Workload,
+    },
+}
+
+impl<'a> Proxy<'a> {
+    /// The proxy's workload.
+    pub fn workload(self) -> &'a Workload {
+        match self {
+            Self::Gateway { workload } | Self::Sidecar { workload } => workload,
+        }
+    }
+}
+
+/// What routing looks at; nothing is copied.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestView<'a> {
+    /// `:authority` or `Host` in lower case, with the port if the client sent one.
+    pub host: &'a str,
+    /// The logical port: of the gateway's listener; on a sidecar the port that the host names, else 80.
+    pub port: u16,
+    /// The canonical path, without query.
+    pub path: &'a str,
+    /// The query, without `?`.
+    pub query: Option<&'a str>,
+    /// The method.
+    pub method: &'a str,
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// The request's headers.
+    pub headers: &'a http::HeaderMap,
+}
+
+/// One route: what to do with the requests that it matches.
+#[derive(Clone, Debug)]
+pub struct HttpRoute {
+    /// Its name, for logs.
+    pub name: Option<Arc<str>>,
+    /// `namespace/name` of its VirtualService; the service's host for default routes.
+    pub virtual_service: Arc<str>,
+    /// Where it is written; the service's declaration for default routes.
+    pub at: Location,
+    /// What it does.
+    pub action: RouteAction,
+    /// The limit for the whole request; none means no limit.
+    pub timeout: Option<Duration>,
+    /// Path and authority changes before forwarding.
+    pub rewrite: Option<Rewrite>,
+    /// Changes to the request, before those of the chosen destination.
+    pub request_headers: HeaderOps,
+    /// Changes to the response, before those of the chosen destination.
+    pub response_headers: HeaderOps,
+}
+
+/// Every route of one proxy, compiled.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    pub(crate) listeners: Box<[(u16, hosts::HostTable)]>,
+    /// On a sidecar: hosts without a port.
+    pub(crate) portless: hosts::HostTable,
+    /// On a sidecar: hosts that are no declared service, on any port.
+    pub(crate) anywhere: hosts::HostTable,
+    pub(crate) kind: TableKind,
+    pub(crate) rules: Box<[compile::RuleList]>,
+}
+
+/// How a table reads the port of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum TableKind {
+    /// By the listener; a port in the host is ignored.
+    #[default]
+    Gateway,
+    /// By the port in the host.
+    Sidecar,
+}
+
+/// What [`RouteTable::compile`] makes.
+#[derive(Debug, Default)]
+pub struct Compiled {
+    /// The routes.
+    pub routes: RouteTable,
+    /// The clusters that they name.
+    pub clusters: ClusterSet,
+}
+
+impl RouteTable {
+    /// Compiles the routes and clusters of one proxy, with every finding about them.
+    pub fn compile(
+        documents: &DocumentSet,
+        registry: &Registry,
+        mesh: &Mesh,
+        proxy: Proxy<'_>,
+    ) -> (Compiled, Vec<Diagnostic>) {
+        compile::compile(documents, registry, mesh, proxy)
+    }
+
+    /// The route of a request: by host (exact, longest wildcard, `*`), then the first rule that matches.
+    ///
+    /// Takes no lock and allocates nothing.
+    pub fn find(&self, request: &RequestView<'_>) -> Option<&HttpRoute> {
+        hosts::find(self, request)
+    }
+}

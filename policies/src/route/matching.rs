@@ -1,0 +1,129 @@
+//! The conditions of one match, compiled.
+
+use http::header::{HeaderMap, HeaderName};
+
+use super::RequestView;
+
+/// Conditions that must all hold.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Condition {
+    pub(crate) uri: Option<Text>,
+    pub(crate) scheme: Option<Text>,
+    pub(crate) method: Option<Text>,
+    pub(crate) authority: Option<Text>,
+    pub(crate) port: Option<u16>,
+    pub(crate) headers: Box<[(HeaderName, Text)]>,
+    pub(crate) without_headers: Box<[(HeaderName, Text)]>,
+    pub(crate) query_params: Box<[(Box<str>, Text)]>,
+}
+
+/// How a text is compared.
+#[derive(Clone, Debug)]
+pub(crate) enum Text {
+    /// The same bytes.
+    Exact(Box<str>),
+    /// The same bytes, ASCII case ignored.
+    ExactIgnoreCase(Box<str>),
+    /// These bytes first.
+    Prefix(Box<str>),
+    /// These bytes first, ASCII case ignored.
+    PrefixIgnoreCase(Box<str>),
+    /// The whole text, anchored when compiled.
+    Regex(regex::bytes::Regex),
+    /// There at all.
+    Present,
+}
+
+impl Text {
+    /// Whether a value fits.
+    pub(crate) fn matches(&self, value: &[u8]) -> bool {
+        match self {
+            Self::Exact(text) => value == text.as_bytes(),
+            Self::ExactIgnoreCase(text) => value.eq_ignore_ascii_case(text.as_bytes()),
+            Self::Prefix(text) => value.starts_with(text.as_bytes()),
+            Self::PrefixIgnoreCase(text) => value
+                .get(..text.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(text.as_bytes())),
+            Self::Regex(regex) => regex.is_match(value),
+            Self::Present => true,
+        }
+    }
+}
+
+impl Condition {
+    /// Whether a request fits.
+    pub(crate) fn matches(&self, request: &RequestView<'_>) -> bool {
+        let fits = |text: &Option<Text>, value: &str| {
+            text.as_ref()
+                .is_none_or(|text| text.matches(value.as_bytes()))
+        };
+        self.port.is_none_or(|port| port == request.port)
+            && fits(&self.uri, request.path)
+            && fits(&self.method, request.method)
+            && fits(&self.authority, request.host)
+            && fits(&self.scheme, request.scheme)
+            && self
+                .headers
+                .iter()
+                .all(|(name, text)| any_value(request.headers, name, text))
+            && self
+                .without_headers
+                .iter()
+                .all(|(name, text)| !any_value_or_empty(request.headers, name, text))
+            && self
+                .query_params
+                .iter()
+                .all(|(name, text)| query_param(request.query, name, text))
+    }
+
+    /// Whether every request fits.
+    pub(crate) fn is_catch_all(&self) -> bool {
+        let any_path = match &self.uri {
+            None => true,
+            Some(Text::Prefix(prefix) | Text::PrefixIgnoreCase(prefix)) => &**prefix == "/",
+            Some(Text::Regex(regex)) => regex.as_str() == anchored(".*"),
+            Some(_) => false,
+        };
+        any_path
+            && self.scheme.is_none()
+            && self.method.is_none()
+            && self.authority.is_none()
+            && self.port.is_none()
+            && self.headers.is_empty()
+            && self.without_headers.is_empty()
+            && self.query_params.is_empty()
+    }
+}
+
+/// A regular expression that must match the whole text.
+pub(crate) fn anchored(pattern: &str) -> String {
+    // The line break keeps a comment of the `x` flag from swallowing the end; `\z` is the end even in `m` mode.
+    format!("\\A(?:{pattern})\\z")
+}
+
+/// Each value of a repeated header is looked at alone, as Envoy does since CVE-2026-26308.
+fn any_value(headers: &HeaderMap, name: &HeaderName, text: &Text) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .any(|value| text.matches(value.as_bytes()))
+}
+
+/// For `withoutHeaders` a missing header counts as the empty text, unless presence is asked for.
+fn any_value_or_empty(headers: &HeaderMap, name: &HeaderName, text: &Text) -> bool {
+    if headers.contains_key(name) {
+        any_value(headers, name, text)
+    } else {
+        !matches!(text, Text::Present) && text.matches(b"")
+    }
+}
+
+/// The first parameter of that name, undecoded as in Envoy; `?key` has the empty text.
+fn query_param(query: Option<&str>, name: &str, text: &Text) -> bool {
+    query
+        .into_iter()
+        .flat_map(|query| query.split('&'))
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .find(|(key, _)| *key == name)
+        .is_some_and(|(_, value)| text.matches(value.as_bytes()))
+}
