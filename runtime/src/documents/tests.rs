@@ -1,0 +1,173 @@
+//! Tests of document sets on a real file system.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed test is a panic"
+)]
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+
+fn names(files: &[SourceFile], root: &Path) -> Vec<String> {
+    files
+        .iter()
+        .map(|file| {
+            let path = Path::new(&*file.name);
+            path.strip_prefix(root).unwrap().display().to_string()
+        })
+        .collect()
+}
+
+#[test]
+fn directories_count_whole_and_sorted() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(root.path().join("b/c")).unwrap();
+    fs::create_dir_all(root.path().join(".git")).unwrap();
+    for name in [
+        "z.yaml",
+        "b/c/d.yml",
+        "a.yaml",
+        "notes.txt",
+        ".git/x.yaml",
+        ".a.yaml.swp",
+    ] {
+        fs::write(root.path().join(name), name).unwrap();
+    }
+    let source = DocumentSource::new(vec![root.path().into(), root.path().join("a.yaml")]);
+    let files = source.read_all().unwrap();
+    assert_eq!(
+        names(&files, root.path()),
+        ["a.yaml", "b/c/d.yml", "z.yaml"]
+    );
+    assert_eq!(&*files[1].text, "b/c/d.yml");
+}
+
+#[test]
+fn what_cannot_be_a_document_is_an_error() {
+    let root = tempfile::tempdir().unwrap();
+    let missing = DocumentSource::new(vec![root.path().join("polices")]);
+    assert!(
+        missing
+            .read_all()
+            .unwrap_err()
+            .to_string()
+            .contains("polices")
+    );
+
+    fs::write(root.path().join("a.yaml"), b"ok\xff").unwrap();
+    let source = DocumentSource::new(vec![root.path().into()]);
+    assert!(matches!(
+        source.read_all(),
+        Err(DocumentsError::NotText { offset: 2, .. })
+    ));
+
+    fs::write(root.path().join("a.yaml"), vec![b'a'; 4 * 1024 * 1024 + 1]).unwrap();
+    assert!(matches!(
+        source.read_all(),
+        Err(DocumentsError::TooLarge { .. })
+    ));
+
+    fs::remove_file(root.path().join("a.yaml")).unwrap();
+    std::os::unix::net::UnixListener::bind(root.path().join("a.yaml")).unwrap();
+    assert!(matches!(
+        source.read_all(),
+        Err(DocumentsError::WrongKind { .. })
+    ));
+}
+
+async fn next(watch: &mut DocumentWatch) -> Result<Vec<SourceFile>, DocumentsError> {
+    tokio::time::timeout(Duration::from_secs(10), watch.next())
+        .await
+        .expect("an edition within ten seconds")
+        .expect("the watch lives")
+}
+
+async fn nothing(watch: &mut DocumentWatch) {
+    let waited = tokio::time::timeout(Duration::from_millis(1500), watch.next()).await;
+    assert!(waited.is_err(), "{waited:?}");
+}
+
+#[tokio::test]
+async fn only_a_changed_content_is_delivered() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("a.yaml");
+    fs::write(&file, "one").unwrap();
+    let mut watch = DocumentSource::new(vec![root.path().into()])
+        .watch()
+        .unwrap();
+    assert_eq!(&*next(&mut watch).await.unwrap()[0].text, "one");
+
+    fs::write(&file, "one").unwrap();
+    nothing(&mut watch).await;
+
+    fs::write(&file, "two").unwrap();
+    assert_eq!(&*next(&mut watch).await.unwrap()[0].text, "two");
+
+    watch.trigger().reload();
+    assert_eq!(&*next(&mut watch).await.unwrap()[0].text, "two");
+
+    fs::remove_file(&file).unwrap();
+    assert!(next(&mut watch).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_bad_set_is_told_once_and_recovers() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("a.yaml");
+    fs::write(&file, "one").unwrap();
+    let mut watch = DocumentSource::new(vec![file.clone()]).watch().unwrap();
+    assert!(next(&mut watch).await.is_ok());
+    fs::write(&file, b"\xff").unwrap();
+    assert!(next(&mut watch).await.is_err());
+    nothing(&mut watch).await;
+    fs::write(&file, "one").unwrap();
+    assert_eq!(&*next(&mut watch).await.unwrap()[0].text, "one");
+}
+
+#[tokio::test]
+async fn a_swapped_link_is_one_change() {
+    let root = tempfile::tempdir().unwrap();
+    // As Kubernetes mounts a ConfigMap: a.yaml -> ..data/a.yaml, ..data -> ..1
+    for (version, text) in [("..1", "one"), ("..2", "two")] {
+        fs::create_dir(root.path().join(version)).unwrap();
+        fs::write(root.path().join(version).join("a.yaml"), text).unwrap();
+        fs::write(root.path().join(version).join("b.yaml"), text).unwrap();
+    }
+    let link = |target: &str, name: &str| {
+        std::os::unix::fs::symlink(target, root.path().join(name)).unwrap();
+    };
+    link("..1", "..data");
+    link("..data/a.yaml", "a.yaml");
+    link("..data/b.yaml", "b.yaml");
+    let mut watch = DocumentSource::new(vec![root.path().into()])
+        .watch()
+        .unwrap();
+    let texts = |files: &[SourceFile]| -> Vec<String> {
+        files.iter().map(|file| file.text.to_string()).collect()
+    };
+    assert_eq!(texts(&next(&mut watch).await.unwrap()), ["one", "one"]);
+    link("..2", "..data_tmp");
+    fs::rename(root.path().join("..data_tmp"), root.path().join("..data")).unwrap();
+    assert_eq!(texts(&next(&mut watch).await.unwrap()), ["two", "two"]);
+}
+
+#[tokio::test]
+async fn an_editor_that_replaces_the_file_is_followed() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("a.yaml");
+    fs::write(&file, "one").unwrap();
+    let mut watch = DocumentSource::new(vec![file.clone()]).watch().unwrap();
+    assert!(next(&mut watch).await.is_ok());
+    for text in ["two", "three"] {
+        let temporary = root.path().join("a.yaml~");
+        fs::write(&temporary, text).unwrap();
+        fs::rename(&temporary, &file).unwrap();
+        assert_eq!(&*next(&mut watch).await.unwrap()[0].text, text);
+    }
+}
