@@ -142,6 +142,9 @@ fn filter(level: &str) -> Result<EnvFilter, LogError> {
         reason,
     };
     let words: Vec<&str> = level.split(',').map(str::trim).collect();
+    if words.iter().any(|word| word.is_empty()) {
+        return Err(refuse("a part is empty".to_owned()));
+    }
     // A lone unknown word would be taken as the name of a module, and silence everything else.
     let mut global = words.iter().filter(|word| !word.contains(['=', '[']));
     if let Some(odd) =
