@@ -76,6 +76,9 @@ pub struct Issued {
     /// The registration entry that allowed it, as `file:line:column`.
     #[prost(string, tag = "13")]
     pub entry: String,
+    /// The request, as in the log.
+    #[prost(string, tag = "14")]
+    pub request: String,
 }
 
 /// One refusal.
@@ -102,6 +105,9 @@ pub struct Refused {
     /// Who the caller proved to be, if anybody.
     #[prost(string, tag = "7")]
     pub caller: String,
+    /// The request, as in the log and in what the caller was told.
+    #[prost(string, tag = "8")]
+    pub request: String,
 }
 
 /// One join token; its secret is not in it.
