@@ -17,9 +17,6 @@ use crate::store::record::Method;
 use crate::store::{Admission, Enrolment, Spend, Store};
 use crate::token;
 
-/// What the proof of an enrolment key is signed over begins with this.
-const PROOF_CONTEXT: &[u8] = b"portcullis-enrol-v1\0";
-
 /// A P-256 SubjectPublicKeyInfo has 91 bytes, an ECDSA signature at most 72.
 const MAX_KEY_BYTES: usize = 128;
 const MAX_PROOF_BYTES: usize = 80;
@@ -43,9 +40,7 @@ pub fn enrolment(
     now: SystemTime,
 ) -> Result<Attested, Refusal> {
     check_sizes(request)?;
-    let mut proved = PROOF_CONTEXT.to_vec();
-    proved.extend_from_slice(&sha256(&request.csr));
-    proved.extend_from_slice(&sha256(request.join_token.as_bytes()));
+    let proved = identity::proof::enrol_message(&request.csr, &request.join_token);
     identity::key::verify_p256(&request.enrolment_key, &proved, &request.proof)
         .map_err(|_| Refusal::Proof)?;
 

@@ -21,7 +21,7 @@ pub mod check;
 pub mod sealed_key;
 pub mod shelf;
 
-pub use check::AuthorityError;
+pub use check::{AuthorityError, Place};
 
 /// How long a new root lives.
 pub const ROOT_LIFE: Duration = Duration::from_hours(24 * 3650);
@@ -42,7 +42,7 @@ pub struct Generation {
 /// Makes a root of `trust_domain` that may sign intermediates but no intermediate of theirs.
 pub fn new_root(trust_domain: &str, now: SystemTime) -> Result<Generation, AuthorityError> {
     let key = sealed_key::generate().map_err(|source| AuthorityError::Key {
-        file: "root.key".to_owned(),
+        file: shelf::ROOT_KEY.to_owned(),
         source,
     })?;
     let params = authority_params("Portcullis Root", trust_domain, &key, 1, ROOT_LIFE, now)?;
@@ -118,8 +118,61 @@ fn authority_params(
     Ok(params)
 }
 
-/// A signer from a certificate and its key, after [`check`] has compared them.
-pub(crate) fn signer(
+/// What signs workloads: a root's certificate, and the intermediate below it with its key.
+#[derive(Debug)]
+pub struct Authority {
+    /// The root's certificate.
+    pub root: CertificateDer<'static>,
+    /// When the root is valid.
+    pub root_validity: Validity,
+    /// The intermediate's certificate.
+    pub intermediate: CertificateDer<'static>,
+    /// The intermediate's key.
+    pub signer: Signer,
+    /// SHA-256 of the intermediate's certificate, for the record.
+    pub issuer: [u8; 32],
+    /// SHA-256 of the keys that no workload may have.
+    pub own_keys: Vec<[u8; 32]>,
+}
+
+impl Authority {
+    /// Puts the parts together after comparing each with the others. Does not look at the clock.
+    pub fn assemble(
+        root: CertificateDer<'static>,
+        intermediate: Generation,
+    ) -> Result<Self, AuthorityError> {
+        let root_validity = check::check_certificate(shelf::ROOT, &root, Place::Root)?;
+        let Generation { certificate, key } = intermediate;
+        let below = Place::Below(&root);
+        let validity = check::check_certificate(shelf::INTERMEDIATE, &certificate, below)?;
+        check::check_key(shelf::INTERMEDIATE, &certificate, &key)?;
+        let own_keys = vec![
+            sha256(&check::public_key(shelf::ROOT, &root)?),
+            sha256(&key.subject_public_key_info()),
+        ];
+        let issuer = sha256(&certificate);
+        let signer = signer(&certificate, key, validity)?;
+        Ok(Self { root, root_validity, intermediate: certificate, signer, issuer, own_keys })
+    }
+}
+
+/// A root that can sign an intermediate, checked.
+pub fn root_signer(root: Generation) -> Result<Signer, AuthorityError> {
+    let validity = check::check_certificate(shelf::ROOT, &root.certificate, Place::Root)?;
+    check::check_key(shelf::ROOT_KEY, &root.certificate, &root.key)?;
+    signer(&root.certificate, root.key, validity)
+}
+
+/// The edge root, checked.
+pub fn edge_signer(root: Generation) -> Result<(CertificateDer<'static>, Signer), AuthorityError> {
+    let Generation { certificate, key } = root;
+    let validity = check::check_certificate(shelf::EDGE_ROOT, &certificate, Place::EdgeRoot)?;
+    check::check_key(shelf::EDGE_ROOT, &certificate, &key)?;
+    let signer = signer(&certificate, key, validity)?;
+    Ok((certificate, signer))
+}
+
+fn signer(
     certificate: &CertificateDer<'static>,
     key: KeyPair,
     validity: Validity,
@@ -127,3 +180,6 @@ pub(crate) fn signer(
     let issuer = Issuer::from_ca_cert_der(certificate, key).map_err(IssueError::Sign)?;
     Ok(Signer::new(issuer, validity))
 }
+
+#[cfg(test)]
+mod tests;

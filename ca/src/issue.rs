@@ -66,6 +66,12 @@ impl Signer {
         self.validity
     }
 
+    /// The DER of the issuing key's SubjectPublicKeyInfo.
+    pub fn public_key(&self) -> Vec<u8> {
+        use rcgen::PublicKeyData as _;
+        self.issuer.key().subject_public_key_info()
+    }
+
     pub(crate) fn issuer(&self) -> &Issuer<'static, KeyPair> {
         &self.issuer
     }

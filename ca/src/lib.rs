@@ -1,7 +1,16 @@
 //! Who signs: the workload certificate authority.
 
+pub mod attest;
 pub mod authority;
+pub mod bundle;
 pub mod command;
 pub mod csr;
+pub mod edge;
+pub mod issuance;
 pub mod issue;
+pub mod limits;
+pub mod metrics;
+pub mod refusal;
+pub mod registry;
 pub mod store;
+pub mod token;

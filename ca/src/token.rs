@@ -27,7 +27,7 @@ pub enum TokenError {
     Life(u64),
     /// No random numbers.
     #[error("the token could not be made")]
-    Make,
+    Make(#[from] identity::join_token::JoinTokenError),
     /// The record could not be made durable.
     #[error("the token could not be recorded")]
     Store(#[from] StoreError),
@@ -60,9 +60,7 @@ pub async fn create(
     if life > MAX_LIFE.as_secs() {
         return Err(TokenError::Life(life));
     }
-    let mut secret = [0_u8; 32];
-    aws_lc_rs::rand::fill(&mut secret).map_err(|_| TokenError::Make)?;
-    let token = JoinToken::new(secret, bundle_hash);
+    let token = JoinToken::generate(bundle_hash)?;
     let expires = unix(now) + life;
     let record = JoinTokenRecord {
         name: name.to_owned(),
@@ -70,14 +68,13 @@ pub async fn create(
         expires,
         ..JoinTokenRecord::default()
     };
-    let hash = hash(&token.expose()).ok_or(TokenError::Make)?;
-    store.record_token(hash, record).await?;
+    store.record_token(sha256(token.secret()), record).await?;
     Ok(NewToken { token, expires })
 }
 
-/// Under what a token is recorded: the SHA-256 of its text. `None` if it is no token.
+/// Under what a token is recorded: the SHA-256 of its secret. `None` if it is no token.
 ///
 /// The secret has 256 random bits, so a plain hash can't be reversed by guessing.
 pub(crate) fn hash(text: &str) -> Option<[u8; 32]> {
-    JoinToken::parse(text).ok().map(|_| sha256(text.as_bytes()))
+    JoinToken::parse(text).ok().map(|token| sha256(token.secret()))
 }
