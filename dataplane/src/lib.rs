@@ -1,1 +1,20 @@
-//! What gateway and sidecar both do with I/O: the snapshot, the mTLS upstream client, request metrics and the access log.
+//! What gateway and sidecar both do with I/O: the per-generation [`Snapshot`], the mTLS upstream client, the
+//! endpoint loop, header hygiene, local replies, request metrics and the access log.
+//!
+//! # A request through this crate
+//! A proxy loads one [`Snapshot`] from the [`PolicyStore`], tidies the request with [`headers`], decides and
+//! routes, and hands the chosen cluster to [`forward`], which picks an endpoint, sends the request through
+//! [`Upstreams`] and answers with a response whose body returns its connection to the pool when it ends.
+//! What went wrong becomes a [`LocalReply`]; what happened becomes one [`telemetry::RequestMetrics`]
+//! observation and one [`telemetry::AccessLog`] line.
+
+pub mod body;
+pub mod headers;
+pub mod local_reply;
+pub mod random;
+pub mod telemetry;
+pub mod upstream;
+
+pub use body::BoxError;
+pub use local_reply::LocalReply;
+pub use upstream::{Target, UpstreamBody, UpstreamError, UpstreamErrorKind, UpstreamProtocol, Upstreams};

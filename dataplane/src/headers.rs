@@ -1,0 +1,20 @@
+//! Header hygiene: what ends at this hop, what strangers may not say, and what a proxy adds.
+
+mod forwarded;
+mod hop;
+mod request_id;
+mod trace;
+mod xfcc;
+
+pub use forwarded::{
+    FORWARDED_FOR, FORWARDED_PROTO, append_forwarded_for, client_address, set_forwarded_proto,
+};
+pub use hop::{
+    Upgrades, strip_edge, strip_hop_by_hop, underscore_name, wants_upgrade, websocket_upgrade,
+};
+pub use request_id::{REQUEST_ID, RequestIdSource, ensure_request_id};
+pub use trace::{TRACEPARENT, TRACESTATE, TraceContext, TraceRole, ensure_trace};
+pub use xfcc::{XFCC, XfccMode, apply_xfcc};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,361 @@
+//! Answers a proxy gives itself: Istio's plain texts, and for gRPC the matching status in an HTTP 200.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+
+use crate::telemetry::ResponseFlags;
+use crate::upstream::UpstreamErrorKind;
+
+/// gRPC status codes that local replies use (grpc/doc/statuscodes.md).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub enum GrpcStatus {
+    /// 2.
+    Unknown = 2,
+    /// 4.
+    DeadlineExceeded = 4,
+    /// 7.
+    PermissionDenied = 7,
+    /// 8.
+    ResourceExhausted = 8,
+    /// 12.
+    Unimplemented = 12,
+    /// 13.
+    Internal = 13,
+    /// 14.
+    Unavailable = 14,
+    /// 16.
+    Unauthenticated = 16,
+}
+
+impl GrpcStatus {
+    /// The number on the wire.
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::Unknown => 2,
+            Self::DeadlineExceeded => 4,
+            Self::PermissionDenied => 7,
+            Self::ResourceExhausted => 8,
+            Self::Unimplemented => 12,
+            Self::Internal => 13,
+            Self::Unavailable => 14,
+            Self::Unauthenticated => 16,
+        }
+    }
+
+    /// The status that stands for an HTTP status (grpc/doc/http-grpc-status-mapping.md, as Envoy applies it);
+    /// a timeout is DEADLINE_EXCEEDED, so that clients do not repeat it as they would UNAVAILABLE.
+    pub fn of_http(status: StatusCode) -> Self {
+        match status.as_u16() {
+            400 | 431 => Self::Internal,
+            401 => Self::Unauthenticated,
+            403 => Self::PermissionDenied,
+            404 => Self::Unimplemented,
+            429 | 502 | 503 => Self::Unavailable,
+            504 => Self::DeadlineExceeded,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// An answer of the proxy's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalReply {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// Plain text; also the gRPC message.
+    pub body: Cow<'static, str>,
+    /// What the log and the metrics show.
+    pub flags: ResponseFlags,
+    /// Response code details of the log, as Envoy's.
+    pub details: Cow<'static, str>,
+    /// One more header, when the status calls for it.
+    pub header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl LocalReply {
+    /// A reply with the given parts.
+    pub const fn new(
+        status: StatusCode,
+        body: &'static str,
+        flags: ResponseFlags,
+        details: &'static str,
+    ) -> Self {
+        Self {
+            status,
+            body: Cow::Borrowed(body),
+            flags,
+            details: Cow::Borrowed(details),
+            header: None,
+        }
+    }
+
+    /// 404: no route matches.
+    pub const fn no_route() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "no route",
+            ResponseFlags::NO_ROUTE_FOUND,
+            "route_not_found",
+        )
+    }
+
+    /// 403 with Istio's text; `rule` is what decided (`none` when no ALLOW rule matched), for the log only.
+    pub fn denied(rule: Option<&str>) -> Self {
+        let rule = rule.unwrap_or("none");
+        Self {
+            details: Cow::Owned(format!("rbac_access_denied_matched_policy[{rule}]")),
+            ..Self::new(
+                StatusCode::FORBIDDEN,
+                "RBAC: access denied",
+                ResponseFlags::POLICY_DENIED,
+                "",
+            )
+        }
+    }
+
+    /// 400: the request is malformed; `why` is told to the client.
+    pub const fn bad_request(why: &'static str) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            why,
+            ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR,
+            "http1.codec_error",
+        )
+    }
+
+    /// 421: the connection's server name does not cover the request's host (RFC 9110 §15.5.20).
+    pub const fn misdirected() -> Self {
+        Self::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "misdirected request",
+            ResponseFlags::NO_ROUTE_FOUND,
+            "misdirected_request",
+        )
+    }
+
+    /// 431: the request's headers are too large.
+    pub const fn headers_too_large() -> Self {
+        Self::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "request header fields too large",
+            ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR,
+            "request_headers_too_large",
+        )
+    }
+
+    /// 408: the request was not complete in time.
+    pub const fn request_too_slow() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request timeout",
+            ResponseFlags::DOWNSTREAM_TIMEOUT,
+            "request_overall_timeout",
+        )
+    }
+
+    /// 503: the cluster has no endpoint to send to.
+    pub const fn no_healthy_upstream() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no healthy upstream",
+            ResponseFlags::NO_HEALTHY_UPSTREAM,
+            "no_healthy_upstream",
+        )
+    }
+
+    /// 503: a limit of the connection pool is reached.
+    pub const fn overflow() -> Self {
+        let mut reply = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "upstream connect error or disconnect/reset before headers. reset reason: overflow",
+            ResponseFlags::UPSTREAM_OVERFLOW,
+            "upstream_reset_before_response_started{overflow}",
+        );
+        reply.header = Some((
+            HeaderName::from_static("x-envoy-overloaded"),
+            HeaderValue::from_static("true"),
+        ));
+        reply
+    }
+
+    /// 503: the process has no good policy generation yet.
+    pub const fn not_ready() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not ready",
+            ResponseFlags::NO_ROUTE_FOUND,
+            "no_policy_generation",
+        )
+    }
+
+    /// 504: the deadline passed before the response's head.
+    pub const fn timeout() -> Self {
+        Self::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "upstream request timeout",
+            ResponseFlags::UPSTREAM_REQUEST_TIMEOUT,
+            "response_timeout",
+        )
+    }
+
+    /// 503 when no connection came about, 502 when the peer is bad: wrong identity, broken TLS or protocol,
+    /// no response. The cause stays in the log.
+    pub const fn upstream(kind: UpstreamErrorKind) -> Self {
+        use UpstreamErrorKind as Kind;
+        let (status, body) = match kind {
+            Kind::Resolve | Kind::Connect | Kind::NoIdentity => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure",
+            ),
+            Kind::ConnectTimeout => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "upstream connect error or disconnect/reset before headers. reset reason: connection timeout",
+            ),
+            Kind::Identity | Kind::Tls => (
+                StatusCode::BAD_GATEWAY,
+                "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, transport failure reason: TLS error",
+            ),
+            Kind::Protocol => (
+                StatusCode::BAD_GATEWAY,
+                "upstream connect error or disconnect/reset before headers. reset reason: protocol error",
+            ),
+            Kind::Reset => (
+                StatusCode::BAD_GATEWAY,
+                "upstream connect error or disconnect/reset before headers. reset reason: connection termination",
+            ),
+            Kind::Upload => (StatusCode::BAD_REQUEST, "the request body ended early"),
+            Kind::Request => (StatusCode::BAD_REQUEST, "the request cannot be forwarded"),
+        };
+        Self::new(status, body, kind.flags(), kind.details())
+    }
+
+    /// The response for the given request headers: gRPC callers get a gRPC status.
+    pub fn response(&self, request: &HeaderMap) -> Response<Bytes> {
+        if is_grpc(request) { self.grpc() } else { self.plain() }
+    }
+
+    /// The plain text form.
+    pub fn plain(&self) -> Response<Bytes> {
+        let body = match &self.body {
+            Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
+            Cow::Owned(text) => Bytes::copy_from_slice(text.as_bytes()),
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status;
+        let length = HeaderValue::from(response.body().len());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_LENGTH, length);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        if let Some((name, value)) = &self.header {
+            headers.insert(name, value.clone());
+        }
+        response
+    }
+
+    /// The gRPC form: trailers only (gRPC over HTTP/2, "Responses").
+    pub fn grpc(&self) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::new());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-status", HeaderValue::from(self.grpc_status().code()));
+        if let Ok(message) = HeaderValue::from_str(&percent_encode(&self.body)) {
+            headers.insert("grpc-message", message);
+        }
+        if let Some((name, value)) = &self.header {
+            headers.insert(name, value.clone());
+        }
+        response
+    }
+
+    /// The status that gRPC callers see.
+    pub fn grpc_status(&self) -> GrpcStatus {
+        GrpcStatus::of_http(self.status)
+    }
+}
+
+/// Whether a request or response is gRPC by its content type: `application/grpc`, alone or with `+` or `;`.
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    const PREFIX: &[u8] = b"application/grpc";
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| {
+        value.as_bytes().split_at_checked(PREFIX.len()).is_some_and(|(start, rest)| {
+            start.eq_ignore_ascii_case(PREFIX) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+        })
+    })
+}
+
+/// `grpc-message` encoding: everything but printable ASCII, and `%` itself, becomes `%XX`.
+fn percent_encode(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'%' | ..b' ' | 0x7f.. => drop(write!(out, "%{byte:02X}")),
+            _ => out.push(char::from(byte)),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(content_type: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))])
+    }
+
+    #[test]
+    fn plain_text_as_istio() {
+        let reply = LocalReply::denied(Some("ns[my-app]-policy[x]-rule[0]"));
+        let response = reply.response(&request("application/json"));
+        assert_eq!(response.status(), 403);
+        assert_eq!(response.body().as_ref(), b"RBAC: access denied");
+        assert_eq!(response.headers()["content-length"], "19");
+        assert_eq!(
+            reply.details,
+            "rbac_access_denied_matched_policy[ns[my-app]-policy[x]-rule[0]]"
+        );
+        assert_eq!(LocalReply::denied(None).details, "rbac_access_denied_matched_policy[none]");
+        assert_eq!(LocalReply::timeout().plain().body().as_ref(), b"upstream request timeout");
+        assert_eq!(LocalReply::no_healthy_upstream().plain().body().as_ref(), b"no healthy upstream");
+        assert_eq!(LocalReply::overflow().plain().headers()["x-envoy-overloaded"], "true");
+    }
+
+    #[test]
+    fn grpc_callers_get_a_grpc_status() {
+        for (reply, status) in [
+            (LocalReply::denied(None), "7"),
+            (LocalReply::no_route(), "12"),
+            (LocalReply::no_healthy_upstream(), "14"),
+            (LocalReply::upstream(UpstreamErrorKind::Identity), "14"),
+            (LocalReply::timeout(), "4"),
+            (LocalReply::bad_request("bad path"), "13"),
+        ] {
+            let response = reply.response(&request("application/grpc+proto"));
+            assert_eq!(response.status(), 200);
+            assert_eq!(response.headers()["grpc-status"], status, "{reply:?}");
+            assert!(response.body().is_empty());
+        }
+        let response = LocalReply::denied(None).grpc();
+        assert_eq!(response.headers()["grpc-message"], "RBAC: access denied");
+    }
+
+    #[test]
+    fn grpc_messages_are_percent_encoded() {
+        assert_eq!(percent_encode("50% off\n\u{e9}"), "50%25 off%0A%C3%A9");
+    }
+
+    #[test]
+    fn content_types_of_grpc() {
+        for yes in ["application/grpc", "application/grpc+proto", "Application/GRPC;x=y"] {
+            assert!(is_grpc(&request(yes)), "{yes}");
+        }
+        for no in ["application/grpc-web", "application/json", "application/grp"] {
+            assert!(!is_grpc(&request(no)), "{no}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Opens one connection: TCP, TLS with the workload's identity, HTTP preface, all under one deadline.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use identity::{ExpectedServer, MaterialReader};
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::client::{Counts, Limits};
+use super::error::{DialError, UpstreamErrorKind, one_line};
+use super::io::Io;
+use super::target::{Target, Transport, UpstreamProtocol};
+use crate::body::{RequestBody, Upload};
+
+/// The name in the TLS handshake; mesh peers are known by SPIFFE ID, not by host name.
+const SERVER_NAME: &str = "portcullis.invalid";
+
+/// One HTTP/1.1 connection; dropping it closes the connection.
+pub(super) type H1<B> = http1::SendRequest<Upload<B>>;
+/// One HTTP/2 connection; dropping the last clone closes it when its streams are done.
+pub(super) type H2<B> = http2::SendRequest<Upload<B>>;
+
+/// Why a connection ended, told by the task that drives it.
+pub(super) type Ending = Arc<OnceLock<DialError>>;
+
+/// A new connection, ready for a request.
+pub(super) enum Dialled<B> {
+    H1(H1<B>),
+    H2(H2<B>, Ending),
+}
+
+/// What a pool needs to open connections.
+pub(super) struct Dialer {
+    target: Target,
+    tls: Option<TlsConnector>,
+    limits: Limits,
+    counts: Arc<Counts>,
+}
+
+impl Dialer {
+    pub(super) fn new(
+        target: Target,
+        reader: &MaterialReader,
+        limits: Limits,
+        counts: Arc<Counts>,
+    ) -> Self {
+        let tls = match &target.transport {
+            Transport::Plaintext => None,
+            Transport::Mesh(expected) => {
+                let alpn: &[&[u8]] = match target.protocol {
+                    UpstreamProtocol::Auto => &[b"h2", b"http/1.1"],
+                    UpstreamProtocol::Http1 => &[b"http/1.1"],
+                    UpstreamProtocol::Http2 => &[b"h2"],
+                };
+                let expected = ExpectedServer::AnyOf(Arc::clone(expected.ids()));
+                Some(TlsConnector::from(identity::client_config(reader, expected, alpn)))
+            }
+        };
+        Self { target, tls, limits, counts }
+    }
+
+    pub(super) const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    pub(super) async fn dial<B: RequestBody>(&self) -> Result<Dialled<B>, DialError> {
+        self.counts.dialled();
+        let limit = self.target.connect_timeout;
+        let outcome = match tokio::time::timeout(limit, self.open()).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => Err(DialError::new(
+                UpstreamErrorKind::ConnectTimeout,
+                format_args!(
+                    "no connection to {} within {} ms",
+                    self.target.address,
+                    limit.as_millis()
+                ),
+            )),
+        };
+        if outcome.is_err() {
+            self.counts.dial_failed();
+        }
+        outcome
+    }
+
+    async fn open<B: RequestBody>(&self) -> Result<Dialled<B>, DialError> {
+        let (io, h2) = self.connect().await?;
+        if h2 { self.start_http2(io).await } else { self.start_http1(io).await }
+    }
+
+    /// The byte stream, and whether HTTP/2 is to be spoken on it.
+    async fn connect(&self) -> Result<(Io, bool), DialError> {
+        let tcp = TcpStream::connect(self.target.address)
+            .await
+            .map_err(|e| DialError::from_io(&e, UpstreamErrorKind::Connect))?;
+        tcp.set_nodelay(true).map_err(|e| DialError::from_io(&e, UpstreamErrorKind::Connect))?;
+        let Some(tls) = &self.tls else {
+            return Ok((Io::Plain(tcp), self.target.protocol == UpstreamProtocol::Http2));
+        };
+        let name = ServerName::try_from(SERVER_NAME)
+            .map_err(|e| DialError::new(UpstreamErrorKind::Tls, e))?;
+        let stream = tls
+            .connect(name, tcp)
+            .await
+            .map_err(|e| DialError::from_io(&e, UpstreamErrorKind::Tls))?;
+        let agreed = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+        let h2 = match (self.target.protocol, agreed.as_deref()) {
+            (UpstreamProtocol::Auto | UpstreamProtocol::Http2, Some(b"h2")) => true,
+            (UpstreamProtocol::Auto | UpstreamProtocol::Http1, Some(b"http/1.1") | None) => false,
+            (wanted, _) => {
+                return Err(DialError::new(
+                    UpstreamErrorKind::Protocol,
+                    format_args!("the peer did not agree to {wanted:?} by ALPN"),
+                ));
+            }
+        };
+        Ok((Io::Tls(Box::new(stream)), h2))
+    }
+
+    async fn start_http1<B: RequestBody>(&self, io: Io) -> Result<Dialled<B>, DialError> {
+        let (sender, connection) = http1::Builder::new()
+            .handshake(TokioIo::new(io))
+            .await
+            .map_err(|e| DialError::new(UpstreamErrorKind::Protocol, one_line(&e)))?;
+        let open = self.counts.opened();
+        tokio::spawn(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(error = one_line(&error), "upstream HTTP/1.1 connection ended");
+            }
+            drop(open);
+        });
+        Ok(Dialled::H1(sender))
+    }
+
+    async fn start_http2<B: RequestBody>(&self, io: Io) -> Result<Dialled<B>, DialError> {
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(self.limits.ping_interval)
+            .keep_alive_timeout(self.limits.ping_timeout)
+            .keep_alive_while_idle(false)
+            .handshake(TokioIo::new(io))
+            .await
+            .map_err(|e| DialError::new(UpstreamErrorKind::Protocol, one_line(&e)))?;
+        let open = self.counts.opened();
+        let ending = Ending::default();
+        let told = Arc::clone(&ending);
+        tokio::spawn(async move {
+            let mut connection = std::pin::pin!(connection);
+            if let Err(error) = connection.as_mut().await {
+                let cause = one_line(&error);
+                tracing::debug!(error = cause, "upstream HTTP/2 connection ended");
+                // Told before the connection is dropped, because the drop fails the queued requests.
+                let kind = super::error::exchange_kind(&error, false);
+                drop(told.set(DialError::new(kind, cause)));
+            }
+            drop(open);
+        });
+        Ok(Dialled::H2(sender, ending))
+    }
+}
+
+/// The default bound on connecting, as Istio's mesh default.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,223 @@
+//! Why a request got no response, classified where the fact is known.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::Request;
+
+use crate::body::BoxError;
+use crate::telemetry::ResponseFlags;
+
+/// What kept a request from being answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum UpstreamErrorKind {
+    /// The endpoint's name has no address.
+    Resolve,
+    /// TCP could not connect: refused, unreachable.
+    Connect,
+    /// Connect, TLS handshake and HTTP preface together took longer than the connect timeout.
+    ConnectTimeout,
+    /// This process has no TLS material yet, so it cannot prove who it is.
+    NoIdentity,
+    /// The peer's certificate is not one we accept: wrong identity, untrusted, expired.
+    Identity,
+    /// TLS failed otherwise; among other things the peer may have refused our certificate.
+    Tls,
+    /// The peer speaks, but not the protocol we need.
+    Protocol,
+    /// The connection or stream ended before a response came, after (part of) the request was sent.
+    Reset,
+    /// The request's own body failed: the client went away in the middle of its upload.
+    Upload,
+    /// The request cannot be expressed upstream (no authority, CONNECT).
+    Request,
+}
+
+impl UpstreamErrorKind {
+    /// Whether no connection to the endpoint came about, so that another endpoint may be tried
+    /// (Istio's `connect-failure`).
+    pub const fn is_connect_failure(self) -> bool {
+        matches!(
+            self,
+            Self::Resolve | Self::Connect | Self::ConnectTimeout | Self::Identity | Self::Tls
+        )
+    }
+
+    /// The response flag that the access log and the metrics show.
+    pub const fn flags(self) -> ResponseFlags {
+        match self {
+            Self::Resolve
+            | Self::Connect
+            | Self::ConnectTimeout
+            | Self::NoIdentity
+            | Self::Identity
+            | Self::Tls => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
+            Self::Protocol => ResponseFlags::UPSTREAM_PROTOCOL_ERROR,
+            Self::Reset => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
+            Self::Upload => ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION,
+            Self::Request => ResponseFlags::NONE,
+        }
+    }
+
+    /// Envoy-style response code detail.
+    pub const fn details(self) -> &'static str {
+        match self {
+            Self::Resolve => "upstream_reset_before_response_started{dns_resolution_failure}",
+            Self::Connect => "upstream_reset_before_response_started{remote_connection_failure}",
+            Self::ConnectTimeout => "upstream_reset_before_response_started{connection_timeout}",
+            Self::NoIdentity => "upstream_reset_before_response_started{no_workload_certificate}",
+            Self::Identity => "upstream_reset_before_response_started{peer_identity_refused}",
+            Self::Tls => "upstream_reset_before_response_started{tls_failure}",
+            Self::Protocol => "upstream_reset_before_response_started{protocol_error}",
+            Self::Reset => "upstream_reset_before_response_started{connection_termination}",
+            Self::Upload => "downstream_remote_disconnect",
+            Self::Request => "request_not_forwardable",
+        }
+    }
+}
+
+impl fmt::Display for UpstreamErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resolve => "the endpoint's name has no address",
+            Self::Connect => "cannot connect",
+            Self::ConnectTimeout => "connecting took too long",
+            Self::NoIdentity => "no workload certificate yet",
+            Self::Identity => "the peer's identity is refused",
+            Self::Tls => "the TLS handshake failed",
+            Self::Protocol => "the peer broke the protocol",
+            Self::Reset => "the connection ended before a response",
+            Self::Upload => "the request body failed",
+            Self::Request => "the request cannot be forwarded",
+        })
+    }
+}
+
+/// A request without a response. When nothing of it was sent, the request itself comes back.
+pub struct UpstreamError<B> {
+    /// The class of the failure.
+    pub kind: UpstreamErrorKind,
+    /// What the operating system, TLS or HTTP said; for logs, never for clients.
+    pub cause: Arc<str>,
+    /// The untouched request, when nothing of it was sent: it may go to another endpoint.
+    pub request: Option<Box<Request<B>>>,
+}
+
+impl<B> UpstreamError<B> {
+    pub(crate) fn new(kind: UpstreamErrorKind, cause: impl Into<Arc<str>>) -> Self {
+        Self { kind, cause: cause.into(), request: None }
+    }
+
+    pub(crate) fn with_request(mut self, request: Request<B>) -> Self {
+        self.request = Some(Box::new(request));
+        self
+    }
+}
+
+impl<B> fmt::Debug for UpstreamError<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpstreamError")
+            .field("kind", &self.kind)
+            .field("cause", &self.cause)
+            .field("unsent", &self.request.is_some())
+            .finish()
+    }
+}
+
+impl<B> fmt::Display for UpstreamError<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind, self.cause)
+    }
+}
+
+impl<B> std::error::Error for UpstreamError<B> {}
+
+/// A failed dial; cloneable, because every request that waited for a shared dial gets it.
+#[derive(Debug, Clone)]
+pub(super) struct DialError {
+    pub(super) kind: UpstreamErrorKind,
+    pub(super) cause: Arc<str>,
+}
+
+impl DialError {
+    pub(super) fn new(kind: UpstreamErrorKind, cause: impl fmt::Display) -> Self {
+        Self { kind, cause: cause.to_string().into() }
+    }
+
+    /// Classifies an I/O error: TLS reports its own errors wrapped in one.
+    pub(super) fn from_io(error: &std::io::Error, otherwise: UpstreamErrorKind) -> Self {
+        let tls = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+        Self::new(tls.map_or(otherwise, tls_kind), error)
+    }
+
+    pub(super) fn into_error<B>(self, request: Option<Request<B>>) -> UpstreamError<B> {
+        let error = UpstreamError::new(self.kind, self.cause);
+        match request {
+            Some(request) => error.with_request(request),
+            None => error,
+        }
+    }
+}
+
+fn tls_kind(error: &rustls::Error) -> UpstreamErrorKind {
+    match error {
+        rustls::Error::InvalidCertificate(_)
+        | rustls::Error::NoCertificatesPresented
+        | rustls::Error::UnsupportedNameType => UpstreamErrorKind::Identity,
+        _ => UpstreamErrorKind::Tls,
+    }
+}
+
+/// Classifies what hyper says about a request that got no response.
+pub(super) fn exchange_kind(error: &hyper::Error, upload_failed: bool) -> UpstreamErrorKind {
+    if upload_failed {
+        return UpstreamErrorKind::Upload;
+    }
+    if let Some(kind) = chain(error).find_map(tls_of) {
+        return kind;
+    }
+    if error.is_parse() {
+        return UpstreamErrorKind::Protocol;
+    }
+    UpstreamErrorKind::Reset
+}
+
+fn tls_of(error: &(dyn std::error::Error + 'static)) -> Option<UpstreamErrorKind> {
+    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        return Some(tls_kind(tls));
+    }
+    let io = error.downcast_ref::<std::io::Error>()?;
+    io.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()).map(tls_kind)
+}
+
+fn chain<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |e| e.source())
+}
+
+/// An error with its causes on one line.
+pub(super) fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut out = error.to_string();
+    for cause in chain(error).skip(1) {
+        let text = cause.to_string();
+        if !out.ends_with(&text) {
+            out.push_str(": ");
+            out.push_str(&text);
+        }
+    }
+    out
+}
+
+impl<B> UpstreamError<B> {
+    pub(super) fn from_hyper(error: &hyper::Error, upload_failed: bool) -> Self {
+        Self::new(exchange_kind(error, upload_failed), one_line(error))
+    }
+}
+
+impl<B> From<UpstreamError<B>> for BoxError {
+    fn from(error: UpstreamError<B>) -> Self {
+        format!("{error}").into()
+    }
+}
