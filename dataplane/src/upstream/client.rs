@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use http::{Request, Response, StatusCode};
-use identity::MaterialReader;
+use identity::material::MaterialReader;
 use parking_lot::Mutex;
 
 use super::error::UpstreamError;

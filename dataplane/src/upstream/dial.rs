@@ -1,12 +1,11 @@
 //! Opens one connection: TCP, TLS with the workload's identity, HTTP preface, all under one deadline.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use identity::{ExpectedServer, MaterialReader};
-use rustls_pki_types::ServerName;
+use identity::dial::{ExpectedServer, client_config, server_name};
+use identity::material::MaterialReader;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -15,9 +14,6 @@ use super::error::{DialError, UpstreamErrorKind, one_line};
 use super::io::Io;
 use super::target::{Target, Transport, UpstreamProtocol};
 use crate::body::{RequestBody, Upload};
-
-/// The name in the TLS handshake; mesh peers are known by SPIFFE ID, not by host name.
-const SERVER_NAME: &str = "portcullis.invalid";
 
 /// One HTTP/1.1 connection; dropping it closes the connection.
 pub(super) type H1<B> = http1::SendRequest<Upload<B>>;
@@ -57,7 +53,7 @@ impl Dialer {
                     UpstreamProtocol::Http2 => &[b"h2"],
                 };
                 let expected = ExpectedServer::AnyOf(Arc::clone(expected.ids()));
-                Some(TlsConnector::from(identity::client_config(reader, expected, alpn)))
+                Some(TlsConnector::from(client_config(reader, expected, alpn)))
             }
         };
         Self { target, tls, limits, counts }
@@ -101,10 +97,8 @@ impl Dialer {
         let Some(tls) = &self.tls else {
             return Ok((Io::Plain(tcp), self.target.protocol == UpstreamProtocol::Http2));
         };
-        let name = ServerName::try_from(SERVER_NAME)
-            .map_err(|e| DialError::new(UpstreamErrorKind::Tls, e))?;
         let stream = tls
-            .connect(name, tcp)
+            .connect(server_name(), tcp)
             .await
             .map_err(|e| DialError::from_io(&e, UpstreamErrorKind::Tls))?;
         let agreed = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
@@ -162,6 +156,3 @@ impl Dialer {
         Ok(Dialled::H2(sender, ending))
     }
 }
-
-/// The default bound on connecting, as Istio's mesh default.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

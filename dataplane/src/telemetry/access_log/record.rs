@@ -147,3 +147,19 @@ const fn protocol(version: Version) -> &'static str {
 fn text(value: Option<&HeaderValue>) -> Option<String> {
     value.map(|v| clean(&String::from_utf8_lossy(v.as_bytes())))
 }
+
+/// Parameters whose values are credentials (RFC 6750 §2.3 and what browsers and clouds use).
+const SECRET_PARAMETERS: [&str; 12] = [
+    "access_token",
+    "token",
+    "id_token",
+    "refresh_token",
+    "auth",
+    "authorization",
+    "jwt",
+    "code",
+    "password",
+    "secret",
+    "client_secret",
+    "api_key",
+];
