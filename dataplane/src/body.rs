@@ -104,7 +104,9 @@ impl<B: RequestBody> Body for Upload<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let this = self.get_mut();
         let Some(state) = &this.state else {
-            return Pin::new(&mut this.inner).poll_frame(cx).map_err(|e| UploadError::Body(e.into()));
+            return Pin::new(&mut this.inner)
+                .poll_frame(cx)
+                .map_err(|e| UploadError::Body(e.into()));
         };
         if state.cancelled.load(Ordering::Acquire) {
             return Poll::Ready(Some(Err(UploadError::Cancelled)));

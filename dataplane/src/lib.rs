@@ -17,4 +17,6 @@ pub mod upstream;
 
 pub use body::BoxError;
 pub use local_reply::LocalReply;
-pub use upstream::{Target, UpstreamBody, UpstreamError, UpstreamErrorKind, UpstreamProtocol, Upstreams};
+pub use upstream::{
+    Target, UpstreamBody, UpstreamError, UpstreamErrorKind, UpstreamProtocol, Upstreams,
+};

@@ -168,18 +168,17 @@ impl LocalReply {
     }
 
     /// 503: a limit of the connection pool is reached.
-    pub const fn overflow() -> Self {
-        let mut reply = Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "upstream connect error or disconnect/reset before headers. reset reason: overflow",
-            ResponseFlags::UPSTREAM_OVERFLOW,
-            "upstream_reset_before_response_started{overflow}",
-        );
-        reply.header = Some((
-            HeaderName::from_static("x-envoy-overloaded"),
-            HeaderValue::from_static("true"),
-        ));
-        reply
+    pub fn overflow() -> Self {
+        let name = HeaderName::from_static("x-envoy-overloaded");
+        Self {
+            header: Some((name, HeaderValue::from_static("true"))),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "upstream connect error or disconnect/reset before headers. reset reason: overflow",
+                ResponseFlags::UPSTREAM_OVERFLOW,
+                "upstream_reset_before_response_started{overflow}",
+            )
+        }
     }
 
     /// 503: the process has no good policy generation yet.
@@ -235,7 +234,11 @@ impl LocalReply {
 
     /// The response for the given request headers: gRPC callers get a gRPC status.
     pub fn response(&self, request: &HeaderMap) -> Response<Bytes> {
-        if is_grpc(request) { self.grpc() } else { self.plain() }
+        if is_grpc(request) {
+            self.grpc()
+        } else {
+            self.plain()
+        }
     }
 
     /// The plain text form.
@@ -260,7 +263,10 @@ impl LocalReply {
     pub fn grpc(&self) -> Response<Bytes> {
         let mut response = Response::new(Bytes::new());
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/grpc"),
+        );
         headers.insert("grpc-status", HeaderValue::from(self.grpc_status().code()));
         if let Ok(message) = HeaderValue::from_str(&percent_encode(&self.body)) {
             headers.insert("grpc-message", message);
@@ -281,19 +287,26 @@ impl LocalReply {
 pub fn is_grpc(headers: &HeaderMap) -> bool {
     const PREFIX: &[u8] = b"application/grpc";
     headers.get(header::CONTENT_TYPE).is_some_and(|value| {
-        value.as_bytes().split_at_checked(PREFIX.len()).is_some_and(|(start, rest)| {
-            start.eq_ignore_ascii_case(PREFIX) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
-        })
+        value
+            .as_bytes()
+            .split_at_checked(PREFIX.len())
+            .is_some_and(|(start, rest)| {
+                start.eq_ignore_ascii_case(PREFIX)
+                    && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+            })
     })
 }
 
 /// `grpc-message` encoding: everything but printable ASCII, and `%` itself, becomes `%XX`.
 fn percent_encode(text: &str) -> String {
-    use std::fmt::Write as _;
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
+    ];
+    let digit = |n: u8| DIGITS.get(usize::from(n & 0xf)).copied().unwrap_or('0');
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'%' | ..b' ' | 0x7f.. => drop(write!(out, "%{byte:02X}")),
+            b'%' | ..b' ' | 0x7f.. => out.extend(['%', digit(byte >> 4), digit(byte)]),
             _ => out.push(char::from(byte)),
         }
     }
@@ -319,10 +332,22 @@ mod tests {
             reply.details,
             "rbac_access_denied_matched_policy[ns[my-app]-policy[x]-rule[0]]"
         );
-        assert_eq!(LocalReply::denied(None).details, "rbac_access_denied_matched_policy[none]");
-        assert_eq!(LocalReply::timeout().plain().body().as_ref(), b"upstream request timeout");
-        assert_eq!(LocalReply::no_healthy_upstream().plain().body().as_ref(), b"no healthy upstream");
-        assert_eq!(LocalReply::overflow().plain().headers()["x-envoy-overloaded"], "true");
+        assert_eq!(
+            LocalReply::denied(None).details,
+            "rbac_access_denied_matched_policy[none]"
+        );
+        assert_eq!(
+            LocalReply::timeout().plain().body().as_ref(),
+            b"upstream request timeout"
+        );
+        assert_eq!(
+            LocalReply::no_healthy_upstream().plain().body().as_ref(),
+            b"no healthy upstream"
+        );
+        assert_eq!(
+            LocalReply::overflow().plain().headers()["x-envoy-overloaded"],
+            "true"
+        );
     }
 
     #[test]
@@ -351,10 +376,18 @@ mod tests {
 
     #[test]
     fn content_types_of_grpc() {
-        for yes in ["application/grpc", "application/grpc+proto", "Application/GRPC;x=y"] {
+        for yes in [
+            "application/grpc",
+            "application/grpc+proto",
+            "Application/GRPC;x=y",
+        ] {
             assert!(is_grpc(&request(yes)), "{yes}");
         }
-        for no in ["application/grpc-web", "application/json", "application/grp"] {
+        for no in [
+            "application/grpc-web",
+            "application/json",
+            "application/grp",
+        ] {
             assert!(!is_grpc(&request(no)), "{no}");
         }
     }

@@ -36,7 +36,9 @@ pub fn set_forwarded_proto(headers: &mut HeaderMap, scheme: &'static str) {
 /// received header, else the peer (istio-semantics: gateway `numTrustedProxies`). Anything that is not an
 /// address, or too few entries, means the peer. Call it before [`append_forwarded_for`].
 pub fn client_address(headers: &HeaderMap, peer: IpAddr, trusted: usize) -> IpAddr {
-    let Some(skip) = trusted.checked_sub(1) else { return peer };
+    let Some(skip) = trusted.checked_sub(1) else {
+        return peer;
+    };
     let values: Vec<&HeaderValue> = headers.get_all(&FORWARDED_FOR).iter().collect();
     values
         .iter()

@@ -45,8 +45,13 @@ static PROTECTED: [HeaderName; 17] = [
 ];
 
 /// Prefixes of the same kind.
-const PROTECTED_PREFIXES: [&str; 5] =
-    ["x-forwarded-", "x-envoy-", "x-istio-", "x-portcullis-", "x-b3-"];
+const PROTECTED_PREFIXES: [&str; 5] = [
+    "x-forwarded-",
+    "x-envoy-",
+    "x-istio-",
+    "x-portcullis-",
+    "x-b3-",
+];
 
 /// Removes hop-by-hop headers from a request or response.
 ///
@@ -70,7 +75,11 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap, upgrades: Upgrades) {
             headers.remove(name);
         }
     }
-    let trailers = headers.get_all(header::TE).iter().flat_map(tokens).any(is_trailers);
+    let trailers = headers
+        .get_all(header::TE)
+        .iter()
+        .flat_map(tokens)
+        .any(is_trailers);
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }
@@ -89,7 +98,11 @@ pub fn strip_edge(headers: &mut HeaderMap) {
     if !headers.keys().any(is_internal) {
         return;
     }
-    let internal: Vec<HeaderName> = headers.keys().filter(|name| is_internal(name)).cloned().collect();
+    let internal: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_internal(name))
+        .cloned()
+        .collect();
     for name in internal {
         headers.remove(name);
     }
@@ -97,7 +110,9 @@ pub fn strip_edge(headers: &mut HeaderMap) {
 
 fn is_internal(name: &HeaderName) -> bool {
     let name = name.as_str();
-    ["x-envoy-", "x-istio-", "x-portcullis-"].iter().any(|prefix| name.starts_with(prefix))
+    ["x-envoy-", "x-istio-", "x-portcullis-"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
         || name == "x-forwarded-client-cert"
 }
 
@@ -125,14 +140,23 @@ pub fn websocket_upgrade(headers: &HeaderMap) -> bool {
 
 fn is_protected(name: &HeaderName) -> bool {
     PROTECTED.contains(name)
-        || PROTECTED_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
+        || PROTECTED_PREFIXES
+            .iter()
+            .any(|prefix| name.as_str().starts_with(prefix))
 }
 
 fn is_trailers(token: &[u8]) -> bool {
     // `trailers` takes no weight, but some clients send one.
-    token.split(|b| *b == b';').next().is_some_and(|t| t.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    token
+        .split(|b| *b == b';')
+        .next()
+        .is_some_and(|t| t.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
 fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|t| !t.is_empty())
+    value
+        .as_bytes()
+        .split(|b| *b == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|t| !t.is_empty())
 }

@@ -59,5 +59,9 @@ fn fresh() -> HeaderValue {
 /// The lower four bits as a hexadecimal digit.
 pub(super) fn hex_digit(bits: u128) -> u8 {
     let nibble = (bits & 0xf).to_le_bytes()[0];
-    if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
+    if nibble < 10 {
+        b'0' + nibble
+    } else {
+        b'a' + nibble - 10
+    }
 }

@@ -106,9 +106,10 @@ pub fn ensure_trace(headers: &mut HeaderMap, role: TraceRole) -> TraceContext {
     };
     let context = match (received, role) {
         (Some(context), TraceRole::Forward) => return context,
-        (Some(context), TraceRole::Span) => {
-            TraceContext { parent_id: random::number().max(1), ..context }
-        }
+        (Some(context), TraceRole::Span) => TraceContext {
+            parent_id: random::number().max(1),
+            ..context
+        },
         (None, _) => {
             headers.remove(&TRACESTATE);
             TraceContext::new()

@@ -1,9 +1,9 @@
 //! `x-forwarded-client-cert`: who proved what on the way here, in Envoy's form.
 
-use std::fmt::Write as _;
-
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use identity::{PeerIdentity, SpiffeId};
+
+use super::request_id::hex_digit;
 
 /// `x-forwarded-client-cert`.
 pub static XFCC: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
@@ -52,7 +52,8 @@ fn element(mode: XfccMode, me: Option<&SpiffeId>, peer: &PeerIdentity) -> String
     }
     out.push_str("Hash=");
     for byte in peer.fingerprint {
-        drop(write!(out, "{byte:02x}"));
+        out.push(char::from(hex_digit(u128::from(byte >> 4))));
+        out.push(char::from(hex_digit(u128::from(byte))));
     }
     // Our leaves have an empty subject; a SPIFFE ID has no character that needs quoting here.
     out.push_str(";Subject=\"\";URI=");

@@ -88,7 +88,10 @@ impl AccessLog {
         let output = match target {
             AccessTarget::Off => return Ok(Self(None)),
             AccessTarget::Stdout => Output::Stdout,
-            AccessTarget::File(path) => Output::File { file: open(&path)?, path },
+            AccessTarget::File(path) => Output::File {
+                file: open(&path)?,
+                path,
+            },
         };
         let dropped = IntCounter::new(
             "portcullis_access_log_dropped_total",
@@ -97,12 +100,19 @@ impl AccessLog {
         registry.register(Box::new(dropped.clone()))?;
         let (queue, receiver) = mpsc::sync_channel(QUEUE);
         let reopen = Arc::new(AtomicBool::new(false));
-        let writer = Writer { output, reopen: Arc::clone(&reopen) };
+        let writer = Writer {
+            output,
+            reopen: Arc::clone(&reopen),
+        };
         thread::Builder::new()
             .name("access-log".to_owned())
             .spawn(move || writer.run(&receiver))
             .map_err(AccessLogError::Thread)?;
-        Ok(Self(Some(Arc::new(Shared { queue, dropped, reopen }))))
+        Ok(Self(Some(Arc::new(Shared {
+            queue,
+            dropped,
+            reopen,
+        }))))
     }
 
     /// A log that writes nothing.
@@ -159,7 +169,10 @@ impl AccessLog {
             message = back;
             thread::sleep(BATCH);
         }
-        drop(written.recv_timeout(deadline.saturating_duration_since(Instant::now())));
+        // Written, too late, or the writer is gone: the caller goes on either way.
+        written
+            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            .ok();
     }
 }
 
@@ -203,7 +216,7 @@ impl Writer {
             }
             lines.clear();
             for done in flushed {
-                drop(done.try_send(()));
+                done.try_send(()).ok();
             }
             // While this thread sleeps, sending costs no wake-up: lines gather into one write.
             thread::sleep(BATCH);
@@ -228,7 +241,10 @@ fn open(path: &Path) -> Result<File, AccessLogError> {
         .create(true)
         .append(true)
         .open(path)
-        .map_err(|source| AccessLogError::Open { path: path.to_owned(), source })
+        .map_err(|source| AccessLogError::Open {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 #[cfg(test)]

@@ -44,8 +44,25 @@ pub(super) const LABELS: [&str; 25] = [
 
 /// Envoy's default histogram buckets, which Istio's dashboards expect.
 const BUCKETS: [f64; 19] = [
-    0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0,
-    30_000.0, 60_000.0, 300_000.0, 600_000.0, 1_800_000.0, 3_600_000.0,
+    0.5,
+    1.0,
+    5.0,
+    10.0,
+    25.0,
+    50.0,
+    100.0,
+    250.0,
+    500.0,
+    1000.0,
+    2500.0,
+    5000.0,
+    10_000.0,
+    30_000.0,
+    60_000.0,
+    300_000.0,
+    600_000.0,
+    1_800_000.0,
+    3_600_000.0,
 ];
 
 /// Which end of the request reports it.
@@ -165,7 +182,8 @@ impl Series {
         self.requests.inc();
         self.duration.observe(seen.duration.as_secs_f64() * 1000.0);
         self.request_bytes.observe(approximate(seen.request_bytes));
-        self.response_bytes.observe(approximate(seen.response_bytes));
+        self.response_bytes
+            .observe(approximate(seen.response_bytes));
     }
 }
 
@@ -311,7 +329,11 @@ impl RequestMetrics {
     }
 }
 
-#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a histogram needs no exact byte")]
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    reason = "a histogram needs no exact byte"
+)]
 fn approximate(bytes: u64) -> f64 {
     bytes as f64
 }

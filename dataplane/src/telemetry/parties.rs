@@ -39,11 +39,18 @@ impl Party {
         principal: Option<&SpiffeId>,
         label: impl Fn(&str) -> Option<&'a str>,
     ) -> Self {
-        let app = label("app").or_else(|| label("app.kubernetes.io/name")).unwrap_or_default();
-        let version =
-            label("version").or_else(|| label("app.kubernetes.io/version")).unwrap_or_default();
+        let app = label("app")
+            .or_else(|| label("app.kubernetes.io/name"))
+            .unwrap_or_default();
+        let version = label("version")
+            .or_else(|| label("app.kubernetes.io/version"))
+            .unwrap_or_default();
         let or = |value: &str, otherwise: &str| -> Arc<str> {
-            if value.is_empty() { otherwise.into() } else { value.into() }
+            if value.is_empty() {
+                otherwise.into()
+            } else {
+                value.into()
+            }
         };
         Self {
             workload: name.into(),
@@ -58,7 +65,11 @@ impl Party {
             ),
             canonical_revision: or(
                 label("service.istio.io/canonical-revision").unwrap_or_default(),
-                if version.is_empty() { "latest" } else { version },
+                if version.is_empty() {
+                    "latest"
+                } else {
+                    version
+                },
             ),
         }
     }
@@ -138,8 +149,15 @@ struct Table<T> {
 impl<T: Eq + std::hash::Hash + Clone + Default> Interned<T> {
     pub(super) fn new(cap: usize) -> Self {
         let nobody: Arc<T> = Arc::default();
-        let table = Table { numbers: HashMap::from([(Arc::clone(&nobody), 0)]), values: vec![nobody] };
-        Self { known: ArcSwap::from_pointee(table), editing: Mutex::new(()), cap }
+        let table = Table {
+            numbers: HashMap::from([(Arc::clone(&nobody), 0)]),
+            values: vec![nobody],
+        };
+        Self {
+            known: ArcSwap::from_pointee(table),
+            editing: Mutex::new(()),
+            cap,
+        }
     }
 
     /// The number of `value`; `None` when the table is full.
@@ -166,6 +184,9 @@ impl<T: Eq + std::hash::Hash + Clone + Default> Interned<T> {
 
     pub(super) fn value(&self, number: u32) -> Option<Arc<T>> {
         let table = self.known.load();
-        table.values.get(usize::try_from(number).ok()?).map(Arc::clone)
+        table
+            .values
+            .get(usize::try_from(number).ok()?)
+            .map(Arc::clone)
     }
 }

@@ -42,7 +42,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_idle_per_target: 512,
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_mins(1),
             max_streams_per_connection: 1024,
             max_shared_per_target: 64,
             ping_interval: Duration::from_secs(20),
@@ -123,7 +123,9 @@ impl<B> Clone for Upstreams<B> {
 
 impl<B> std::fmt::Debug for Upstreams<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Upstreams").field("targets", &self.0.pools.load().len()).finish()
+        f.debug_struct("Upstreams")
+            .field("targets", &self.0.pools.load().len())
+            .finish()
     }
 }
 
@@ -195,7 +197,10 @@ impl<B: RequestBody> Upstreams<B> {
             };
             if let Err(error) = shaped {
                 pool.give_back(lease);
-                return Err(UpstreamError::new(UpstreamErrorKind::Request, error.to_string()));
+                return Err(UpstreamError::new(
+                    UpstreamErrorKind::Request,
+                    error.to_string(),
+                ));
             }
             match pool.exchange(lease, request).await {
                 Ok(sent) => {
@@ -217,9 +222,9 @@ impl<B: RequestBody> Upstreams<B> {
                     };
                     shape::restore_host(&mut unsent);
                     if !failed.reused || replays == MAX_REPLAYS {
-                        return Err(
-                            failed.error.into_error(Some(unsent.map(Upload::into_inner)))
-                        );
+                        return Err(failed
+                            .error
+                            .into_error(Some(unsent.map(Upload::into_inner))));
                     }
                     replays += 1;
                     self.0.counts.replays.fetch_add(1, Ordering::Relaxed);
@@ -232,7 +237,10 @@ impl<B: RequestBody> Upstreams<B> {
     fn pool(&self, target: &Target) -> Arc<Pool<B>> {
         self.0.sweeping.get_or_init(|| sweep::start(&self.0));
         let found = |pools: &Pools<B>| {
-            let pool = pools.get(&target.address)?.iter().find(|p| p.serves(target))?;
+            let pool = pools
+                .get(&target.address)?
+                .iter()
+                .find(|p| p.serves(target))?;
             Some(Arc::clone(pool))
         };
         if let Some(pool) = found(&self.0.pools.load()) {
@@ -245,7 +253,10 @@ impl<B: RequestBody> Upstreams<B> {
         }
         let pool = Arc::new(Pool::new(target.clone(), &self.0));
         let mut pools = Pools::clone(&current);
-        pools.entry(target.address).or_default().push(Arc::clone(&pool));
+        pools
+            .entry(target.address)
+            .or_default()
+            .push(Arc::clone(&pool));
         self.0.pools.store(Arc::new(pools));
         pool
     }

@@ -1,5 +1,7 @@
 //! Opens one connection: TCP, TLS with the workload's identity, HTTP preface, all under one deadline.
 
+use std::future::{Future as _, poll_fn};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use hyper::client::conn::{http1, http2};
@@ -20,13 +22,19 @@ pub(super) type H1<B> = http1::SendRequest<Upload<B>>;
 /// One HTTP/2 connection; dropping the last clone closes it when its streams are done.
 pub(super) type H2<B> = http2::SendRequest<Upload<B>>;
 
-/// Why a connection ended, told by the task that drives it.
-pub(super) type Ending = Arc<OnceLock<DialError>>;
+/// What the task that drives an HTTP/2 connection tells those who share it.
+#[derive(Debug)]
+pub(super) struct Driven {
+    /// Streams that the peer allows at a time (SETTINGS_MAX_CONCURRENT_STREAMS).
+    pub(super) peer_allows: AtomicUsize,
+    /// Why the connection ended.
+    pub(super) ending: OnceLock<DialError>,
+}
 
 /// A new connection, ready for a request.
 pub(super) enum Dialled<B> {
     H1(H1<B>),
-    H2(H2<B>, Ending),
+    H2(H2<B>, Arc<Driven>),
 }
 
 /// What a pool needs to open connections.
@@ -56,7 +64,12 @@ impl Dialer {
                 Some(TlsConnector::from(client_config(reader, expected, alpn)))
             }
         };
-        Self { target, tls, limits, counts }
+        Self {
+            target,
+            tls,
+            limits,
+            counts,
+        }
     }
 
     pub(super) const fn target(&self) -> &Target {
@@ -85,7 +98,11 @@ impl Dialer {
 
     async fn open<B: RequestBody>(&self) -> Result<Dialled<B>, DialError> {
         let (io, h2) = self.connect().await?;
-        if h2 { self.start_http2(io).await } else { self.start_http1(io).await }
+        if h2 {
+            self.start_http2(io).await
+        } else {
+            self.start_http1(io).await
+        }
     }
 
     /// The byte stream, and whether HTTP/2 is to be spoken on it.
@@ -93,9 +110,13 @@ impl Dialer {
         let tcp = TcpStream::connect(self.target.address)
             .await
             .map_err(|e| DialError::from_io(&e, UpstreamErrorKind::Connect))?;
-        tcp.set_nodelay(true).map_err(|e| DialError::from_io(&e, UpstreamErrorKind::Connect))?;
+        tcp.set_nodelay(true)
+            .map_err(|e| DialError::from_io(&e, UpstreamErrorKind::Connect))?;
         let Some(tls) = &self.tls else {
-            return Ok((Io::Plain(tcp), self.target.protocol == UpstreamProtocol::Http2));
+            return Ok((
+                Io::Plain(tcp),
+                self.target.protocol == UpstreamProtocol::Http2,
+            ));
         };
         let stream = tls
             .connect(server_name(), tcp)
@@ -123,7 +144,10 @@ impl Dialer {
         let open = self.counts.opened();
         tokio::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(error = one_line(&error), "upstream HTTP/1.1 connection ended");
+                tracing::debug!(
+                    error = one_line(&error),
+                    "upstream HTTP/1.1 connection ended"
+                );
             }
             drop(open);
         });
@@ -140,19 +164,29 @@ impl Dialer {
             .await
             .map_err(|e| DialError::new(UpstreamErrorKind::Protocol, one_line(&e)))?;
         let open = self.counts.opened();
-        let ending = Ending::default();
-        let told = Arc::clone(&ending);
+        let driven = Arc::new(Driven {
+            peer_allows: AtomicUsize::new(connection.current_max_send_streams()),
+            ending: OnceLock::new(),
+        });
+        let told = Arc::clone(&driven);
         tokio::spawn(async move {
             let mut connection = std::pin::pin!(connection);
-            if let Err(error) = connection.as_mut().await {
+            let outcome = poll_fn(|cx| {
+                let outcome = connection.as_mut().poll(cx);
+                // Looked at here because only the connection itself knows; every request polls it.
+                told.peer_allows
+                    .store(connection.current_max_send_streams(), Ordering::Relaxed);
+                outcome
+            });
+            if let Err(error) = outcome.await {
                 let cause = one_line(&error);
                 tracing::debug!(error = cause, "upstream HTTP/2 connection ended");
                 // Told before the connection is dropped, because the drop fails the queued requests.
                 let kind = super::error::exchange_kind(&error, false);
-                drop(told.set(DialError::new(kind, cause)));
+                drop(told.ending.set(DialError::new(kind, cause)));
             }
             drop(open);
         });
-        Ok(Dialled::H2(sender, ending))
+        Ok(Dialled::H2(sender, driven))
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use http::Request;
 
-use crate::body::BoxError;
 use crate::telemetry::ResponseFlags;
 
 /// What kept a request from being answered.
@@ -106,7 +105,11 @@ pub struct UpstreamError<B> {
 
 impl<B> UpstreamError<B> {
     pub(crate) fn new(kind: UpstreamErrorKind, cause: impl Into<Arc<str>>) -> Self {
-        Self { kind, cause: cause.into(), request: None }
+        Self {
+            kind,
+            cause: cause.into(),
+            request: None,
+        }
     }
 
     pub(crate) fn with_request(mut self, request: Request<B>) -> Self {
@@ -142,12 +145,17 @@ pub(super) struct DialError {
 
 impl DialError {
     pub(super) fn new(kind: UpstreamErrorKind, cause: impl fmt::Display) -> Self {
-        Self { kind, cause: cause.to_string().into() }
+        Self {
+            kind,
+            cause: cause.to_string().into(),
+        }
     }
 
     /// Classifies an I/O error: TLS reports its own errors wrapped in one.
     pub(super) fn from_io(error: &std::io::Error, otherwise: UpstreamErrorKind) -> Self {
-        let tls = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+        let tls = error
+            .get_ref()
+            .and_then(|e| e.downcast_ref::<rustls::Error>());
         Self::new(tls.map_or(otherwise, tls_kind), error)
     }
 
@@ -188,7 +196,9 @@ fn tls_of(error: &(dyn std::error::Error + 'static)) -> Option<UpstreamErrorKind
         return Some(tls_kind(tls));
     }
     let io = error.downcast_ref::<std::io::Error>()?;
-    io.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()).map(tls_kind)
+    io.get_ref()
+        .and_then(|e| e.downcast_ref::<rustls::Error>())
+        .map(tls_kind)
 }
 
 fn chain<'a>(
@@ -208,16 +218,4 @@ pub(super) fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
         }
     }
     out
-}
-
-impl<B> UpstreamError<B> {
-    pub(super) fn from_hyper(error: &hyper::Error, upload_failed: bool) -> Self {
-        Self::new(exchange_kind(error, upload_failed), one_line(error))
-    }
-}
-
-impl<B> From<UpstreamError<B>> for BoxError {
-    fn from(error: UpstreamError<B>) -> Self {
-        format!("{error}").into()
-    }
 }

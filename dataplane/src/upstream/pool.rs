@@ -11,7 +11,7 @@ use hyper::client::conn::TrySendError;
 use parking_lot::Mutex;
 
 use super::client::Inner;
-use super::dial::{Dialer, Dialled, Ending, H1, H2};
+use super::dial::{Dialer, Dialled, Driven, H1, H2};
 use super::error::{DialError, UpstreamErrorKind, exchange_kind, one_line};
 use super::target::{Target, Transport, UpstreamProtocol};
 use crate::body::{RequestBody, Upload};
@@ -31,7 +31,7 @@ struct Idle<B> {
 /// One HTTP/2 connection that many exchanges share.
 pub(super) struct Shared<B> {
     sender: H2<B>,
-    ending: Ending,
+    driven: Arc<Driven>,
     generation: u64,
     streams: AtomicUsize,
     /// Milliseconds since the client's epoch.
@@ -49,14 +49,27 @@ impl<B> Drop for Permit<B> {
 
 /// A connection for one exchange. `reused`: it has served before, so the peer may have closed it meanwhile.
 pub(super) enum Lease<B> {
-    H1 { sender: H1<B>, generation: u64, reused: bool },
-    H2 { permit: Permit<B>, reused: bool },
+    H1 {
+        sender: H1<B>,
+        generation: u64,
+        reused: bool,
+    },
+    H2 {
+        permit: Permit<B>,
+        reused: bool,
+    },
 }
 
 /// What an exchange holds on to until its response ends.
 pub(super) enum Hold<B> {
-    H1 { sender: H1<B>, generation: u64, pool: Arc<Pool<B>> },
-    H2 { permit: Permit<B> },
+    H1 {
+        sender: H1<B>,
+        generation: u64,
+        pool: Arc<Pool<B>>,
+    },
+    H2 {
+        permit: Permit<B>,
+    },
 }
 
 /// The head of a response and the connection it came on.
@@ -94,7 +107,12 @@ impl<B: RequestBody> Pool<B> {
             (Transport::Mesh(_), UpstreamProtocol::Auto) => UNKNOWN,
         };
         let pool = Self {
-            dialer: Dialer::new(target, &client.reader, client.limits, Arc::clone(&client.counts)),
+            dialer: Dialer::new(
+                target,
+                &client.reader,
+                client.limits,
+                Arc::clone(&client.counts),
+            ),
             client: Arc::downgrade(client),
             speaks: AtomicU8::new(speaks),
             idle: Mutex::default(),
@@ -154,7 +172,8 @@ impl<B: RequestBody> Pool<B> {
             *last_failure = outcome.as_ref().err().map(|e| (Instant::now(), e.clone()));
             outcome
         });
-        dial.await.unwrap_or_else(|e| Err(DialError::new(UpstreamErrorKind::Connect, e)))
+        dial.await
+            .unwrap_or_else(|e| Err(DialError::new(UpstreamErrorKind::Connect, e)))
     }
 
     /// Sends on a leased connection.
@@ -164,22 +183,33 @@ impl<B: RequestBody> Pool<B> {
         request: Request<Upload<B>>,
     ) -> Result<Box<Sent<B>>, Box<Failed<B>>> {
         match lease {
-            Lease::H1 { mut sender, generation, reused } => {
-                match sender.try_send_request(request).await {
-                    Ok(response) => {
-                        let hold = Hold::H1 { sender, generation, pool: Arc::clone(self) };
-                        Ok(Box::new(Sent { response, hold }))
-                    }
-                    Err(error) => Err(Box::new(failed(error, reused, None))),
+            Lease::H1 {
+                mut sender,
+                generation,
+                reused,
+            } => match sender.try_send_request(request).await {
+                Ok(response) => {
+                    let hold = Hold::H1 {
+                        sender,
+                        generation,
+                        pool: Arc::clone(self),
+                    };
+                    Ok(Box::new(Sent { response, hold }))
                 }
-            }
+                Err(error) => Err(Box::new(failed(error, reused, None))),
+            },
             Lease::H2 { permit, reused } => {
                 let mut sender = permit.0.sender.clone();
                 match sender.try_send_request(request).await {
-                    Ok(response) => {
-                        Ok(Box::new(Sent { response, hold: Hold::H2 { permit } }))
-                    }
-                    Err(error) => Err(Box::new(failed(error, reused, permit.0.ending.get()))),
+                    Ok(response) => Ok(Box::new(Sent {
+                        response,
+                        hold: Hold::H2 { permit },
+                    })),
+                    Err(error) => Err(Box::new(failed(
+                        error,
+                        reused,
+                        permit.0.driven.ending.get(),
+                    ))),
                 }
             }
         }
@@ -187,21 +217,30 @@ impl<B: RequestBody> Pool<B> {
 
     /// Returns a lease that was not used.
     pub(super) fn give_back(&self, lease: Lease<B>) {
-        if let Lease::H1 { sender, generation, .. } = lease {
+        if let Lease::H1 {
+            sender, generation, ..
+        } = lease
+        {
             self.release(sender, generation);
         }
     }
 
     /// Keeps an HTTP/1.1 connection whose exchange is complete.
     pub(super) fn release(&self, sender: H1<B>, generation: u64) {
-        let Some(client) = self.client.upgrade() else { return };
+        let Some(client) = self.client.upgrade() else {
+            return;
+        };
         let current = client.generation(&self.dialer.target().transport);
         if sender.is_closed() || current != Some(generation) || client.is_closed() {
             return;
         }
         let mut idle = self.idle.lock();
         if idle.len() < self.limits.max_idle_per_target {
-            idle.push(Idle { sender, generation, since: Instant::now() });
+            idle.push(Idle {
+                sender,
+                generation,
+                since: Instant::now(),
+            });
         }
     }
 
@@ -256,9 +295,15 @@ impl<B: RequestBody> Pool<B> {
                 "no identity is expected of this endpoint, so none is accepted",
             ));
         }
-        self.client.upgrade().and_then(|c| c.generation(transport)).ok_or_else(|| {
-            DialError::new(UpstreamErrorKind::NoIdentity, "waiting for the first certificate")
-        })
+        self.client
+            .upgrade()
+            .and_then(|c| c.generation(transport))
+            .ok_or_else(|| {
+                DialError::new(
+                    UpstreamErrorKind::NoIdentity,
+                    "waiting for the first certificate",
+                )
+            })
     }
 
     /// A connection that is open already.
@@ -290,7 +335,11 @@ impl<B: RequestBody> Pool<B> {
         drop(idle);
         drop(dead);
         let Idle { sender, .. } = found?;
-        Some(Lease::H1 { sender, generation, reused: true })
+        Some(Lease::H1 {
+            sender,
+            generation,
+            reused: true,
+        })
     }
 
     /// A place on the first shared connection that has one, so that surplus ones empty and go.
@@ -300,19 +349,26 @@ impl<B: RequestBody> Pool<B> {
             .extract_if(.., |c| c.sender.is_closed() || c.generation != generation)
             .collect();
         let free = shared.iter().find(|c| {
-            let peer_allows = c.sender.current_max_send_streams();
+            let peer_allows = c.driven.peer_allows.load(Ordering::Relaxed);
             c.streams.load(Ordering::Acquire)
                 < peer_allows.min(self.limits.max_streams_per_connection)
         });
         let chosen = free.or_else(|| {
             // All full and no more allowed: queue where the queue is shortest.
             let full = shared.len() >= self.limits.max_shared_per_target;
-            full.then(|| shared.iter().min_by_key(|c| c.streams.load(Ordering::Acquire)))?
+            full.then(|| {
+                shared
+                    .iter()
+                    .min_by_key(|c| c.streams.load(Ordering::Acquire))
+            })?
         });
         let permit = chosen.map(|c| self.permit(c));
         drop(shared);
         drop(dead);
-        Some(Lease::H2 { permit: permit?, reused: true })
+        Some(Lease::H2 {
+            permit: permit?,
+            reused: true,
+        })
     }
 
     fn permit(&self, shared: &Arc<Shared<B>>) -> Permit<B> {
@@ -327,20 +383,27 @@ impl<B: RequestBody> Pool<B> {
         match self.dialer.dial().await? {
             Dialled::H1(sender) => {
                 self.speaks.store(SPEAKS_HTTP1, Ordering::Release);
-                Ok(Lease::H1 { sender, generation, reused: false })
+                Ok(Lease::H1 {
+                    sender,
+                    generation,
+                    reused: false,
+                })
             }
-            Dialled::H2(sender, ending) => {
+            Dialled::H2(sender, driven) => {
                 self.speaks.store(SPEAKS_HTTP2, Ordering::Release);
                 let shared = Arc::new(Shared {
                     sender,
-                    ending,
+                    driven,
                     generation,
                     streams: AtomicUsize::new(0),
                     last_used: AtomicU64::new(0),
                 });
                 let permit = self.permit(&shared);
                 self.shared.lock().push(shared);
-                Ok(Lease::H2 { permit, reused: false })
+                Ok(Lease::H2 {
+                    permit,
+                    reused: false,
+                })
             }
         }
     }
@@ -368,5 +431,9 @@ fn failed<B: RequestBody>(
         };
         DialError::new(kind, one_line(&error))
     });
-    Failed { error, unsent, reused }
+    Failed {
+        error,
+        unsent,
+        reused,
+    }
 }

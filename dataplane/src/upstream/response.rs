@@ -28,7 +28,9 @@ pub struct UpstreamBody<B: RequestBody> {
 
 impl<B: RequestBody> std::fmt::Debug for UpstreamBody<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("UpstreamBody").field("held", &self.hold.is_some()).finish()
+        f.debug_struct("UpstreamBody")
+            .field("held", &self.hold.is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -38,7 +40,11 @@ impl<B: RequestBody> UpstreamBody<B> {
         hold: Option<Hold<B>>,
         upload: Option<Arc<UploadState>>,
     ) -> Self {
-        let mut body = Self { incoming, hold, upload };
+        let mut body = Self {
+            incoming,
+            hold,
+            upload,
+        };
         if body.incoming.is_end_stream() {
             body.finish();
         }
@@ -56,7 +62,11 @@ impl<B: RequestBody> UpstreamBody<B> {
             upload.cancel();
         }
         match self.hold.take() {
-            Some(Hold::H1 { sender, generation, pool }) => pool.release(sender, generation),
+            Some(Hold::H1 {
+                sender,
+                generation,
+                pool,
+            }) => pool.release(sender, generation),
             // The permit's drop frees the stream's place.
             Some(Hold::H2 { permit }) => drop(permit),
             None => {}
@@ -90,7 +100,9 @@ impl<B: RequestBody> Body for UpstreamBody<B> {
             }
             Some(Err(error)) => {
                 this.hold = None;
-                Poll::Ready(Some(Err(UpstreamBodyError { cause: one_line(&error) })))
+                Poll::Ready(Some(Err(UpstreamBodyError {
+                    cause: one_line(&error),
+                })))
             }
             None => {
                 this.finish();

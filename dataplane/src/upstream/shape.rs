@@ -37,10 +37,12 @@ pub(super) fn for_http1<B>(request: &mut Request<B>) -> Result<(), ShapeError> {
 pub(super) fn for_http2<B>(request: &mut Request<B>, scheme: &Scheme) -> Result<(), ShapeError> {
     refuse_connect(request)?;
     let authority = match request.headers_mut().remove(header::HOST) {
-        Some(host) => {
-            Authority::try_from(host.as_bytes()).map_err(|_| ShapeError::BadAuthority)?
-        }
-        None => request.uri().authority().cloned().ok_or(ShapeError::NoAuthority)?,
+        Some(host) => Authority::try_from(host.as_bytes()).map_err(|_| ShapeError::BadAuthority)?,
+        None => request
+            .uri()
+            .authority()
+            .cloned()
+            .ok_or(ShapeError::NoAuthority)?,
     };
     let mut parts = http::uri::Parts::default();
     parts.scheme = Some(scheme.clone());
@@ -48,12 +50,19 @@ pub(super) fn for_http2<B>(request: &mut Request<B>, scheme: &Scheme) -> Result<
     parts.path_and_query = Some(path_of(request.uri()));
     *request.uri_mut() = Uri::from_parts(parts).map_err(|_| ShapeError::BadAuthority)?;
     let headers = request.headers_mut();
-    for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
+    for name in [
+        header::CONNECTION,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ] {
         headers.remove(name);
     }
     headers.remove("keep-alive");
     headers.remove("proxy-connection");
-    if headers.get(header::TE).is_some_and(|te| te.as_bytes() != b"trailers") {
+    if headers
+        .get(header::TE)
+        .is_some_and(|te| te.as_bytes() != b"trailers")
+    {
         headers.remove(header::TE);
     }
     *request.version_mut() = Version::HTTP_2;
@@ -63,15 +72,21 @@ pub(super) fn for_http2<B>(request: &mut Request<B>, scheme: &Scheme) -> Result<
 /// Puts the Host header back after [`for_http2`], so that a replay may take the other form.
 pub(super) fn restore_host<B>(request: &mut Request<B>) {
     if !request.headers().contains_key(header::HOST)
-        && let Some(host) =
-            request.uri().authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok())
+        && let Some(host) = request
+            .uri()
+            .authority()
+            .and_then(|a| HeaderValue::from_str(a.as_str()).ok())
     {
         request.headers_mut().insert(header::HOST, host);
     }
 }
 
 fn refuse_connect<B>(request: &Request<B>) -> Result<(), ShapeError> {
-    if request.method() == Method::CONNECT { Err(ShapeError::Connect) } else { Ok(()) }
+    if request.method() == Method::CONNECT {
+        Err(ShapeError::Connect)
+    } else {
+        Ok(())
+    }
 }
 
 fn path_of(uri: &Uri) -> PathAndQuery {
@@ -87,7 +102,9 @@ fn path_of(uri: &Uri) -> PathAndQuery {
 /// HTTP/2 may split Cookie into several fields; HTTP/1.1 wants one (RFC 9113 §8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let mut values = headers.get_all(header::COOKIE).iter();
-    let (Some(first), Some(second)) = (values.next(), values.next()) else { return };
+    let (Some(first), Some(second)) = (values.next(), values.next()) else {
+        return;
+    };
     let mut joined = first.as_bytes().to_vec();
     for value in std::iter::once(second).chain(values) {
         joined.extend_from_slice(b"; ");

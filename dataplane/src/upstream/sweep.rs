@@ -9,8 +9,8 @@ use crate::body::RequestBody;
 /// Starts the sweeper on the current runtime; it ends when the client is dropped.
 pub(super) fn start<B: RequestBody>(client: &Arc<Inner<B>>) {
     let mut reader = client.reader.clone();
-    let every = (client.limits.idle_timeout / 4)
-        .clamp(Duration::from_millis(50), Duration::from_secs(5));
+    let every =
+        (client.limits.idle_timeout / 4).clamp(Duration::from_millis(50), Duration::from_secs(5));
     let client = Arc::downgrade(client);
     tokio::spawn(async move {
         loop {
@@ -28,7 +28,9 @@ pub(super) fn start<B: RequestBody>(client: &Arc<Inner<B>>) {
 
 /// One round; `false` when the client is gone.
 fn sweep<B: RequestBody>(client: &Weak<Inner<B>>) -> bool {
-    let Some(client) = client.upgrade() else { return false };
+    let Some(client) = client.upgrade() else {
+        return false;
+    };
     let mut unused = false;
     for pool in client.pools.load().values().flatten() {
         unused |= !pool.sweep(client.generation(pool.transport()));

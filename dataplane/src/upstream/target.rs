@@ -67,7 +67,12 @@ impl Target {
         protocol: UpstreamProtocol,
         connect_timeout: Duration,
     ) -> Self {
-        Self { address, transport: Transport::Plaintext, protocol, connect_timeout }
+        Self {
+            address,
+            transport: Transport::Plaintext,
+            protocol,
+            connect_timeout,
+        }
     }
 
     /// A mesh peer that must prove one of the `expected` identities.
@@ -77,12 +82,20 @@ impl Target {
         protocol: UpstreamProtocol,
         connect_timeout: Duration,
     ) -> Self {
-        Self { address, transport: Transport::Mesh(expected), protocol, connect_timeout }
+        Self {
+            address,
+            transport: Transport::Mesh(expected),
+            protocol,
+            connect_timeout,
+        }
     }
 
     /// The same target over HTTP/1.1 alone, for an upgrade.
     #[must_use]
     pub fn http1(&self) -> Self {
-        Self { protocol: UpstreamProtocol::Http1, ..self.clone() }
+        Self {
+            protocol: UpstreamProtocol::Http1,
+            ..self.clone()
+        }
     }
 }
