@@ -45,5 +45,16 @@ pub mod verify;
 #[cfg(feature = "wire")]
 pub mod wire;
 
+#[cfg(feature = "client")]
+mod ca_address;
+#[cfg(feature = "client")]
+mod ca_server;
+#[cfg(feature = "client")]
+pub mod enrol;
+#[cfg(feature = "client")]
+pub mod keeper;
+#[cfg(feature = "client")]
+mod state;
+
 pub use id::{SpiffeId, SpiffeIdError, TrustDomain};
 pub use peer::PeerIdentity;

@@ -203,6 +203,7 @@ pub(crate) fn authority(der: &[u8], trust_domain: &str) -> Result<(), ProfileErr
 }
 
 /// Tells whether issuer and subject are the same, which marks a root in a presented chain.
+#[cfg(feature = "client")]
 pub(crate) fn is_self_issued(der: &[u8]) -> Result<bool, ProfileError> {
     let certificate = parse(der)?;
     Ok(certificate.subject().as_raw() == certificate.issuer().as_raw())
@@ -390,4 +391,10 @@ fn malformed_nom(error: &x509_parser::nom::Err<x509_parser::error::X509Error>) -
     ProfileError::Malformed {
         reason: error.to_string(),
     }
+}
+
+/// The SubjectPublicKeyInfo (DER) of any certificate.
+#[cfg(feature = "client")]
+pub(crate) fn public_key(der: &[u8]) -> Result<Vec<u8>, ProfileError> {
+    Ok(parse(der)?.public_key().raw.to_vec())
 }
