@@ -1,1 +1,69 @@
 //! Who may: AuthorizationPolicy and PeerAuthentication, compiled and decided.
+//!
+//! The crate is pure: no I/O, no clock, no task. Documents go in once ([`PolicySet::compile`],
+//! [`MtlsModes::compile`]); then each request is a set of [`Facts`] that [`PolicySet::decide`] answers without
+//! allocating and without a lock. The path among the facts is canonical: [`path::normalize`] makes it, and the same
+//! text must be routed and forwarded.
+//!
+//! A request is judged in Istio's order: any matching DENY rule denies; without an ALLOW policy for the workload it is
+//! allowed; any matching ALLOW rule allows; else it is denied. What is not in force yet (CUSTOM, AUDIT, JWT
+//! claims, dry run) is refused when the documents are loaded, never ignored.
+//!
+//! ```
+//! use authz::{Facts, PolicySet, Verdict};
+//! use policies::{load::load, mesh::Mesh, source::SourceFile, workload::Workload};
+//!
+//! let mesh = Mesh::default();
+//! let file = SourceFile::new("deny.yaml", "
+//! apiVersion: security.istio.io/v1
+//! kind: AuthorizationPolicy
+//! metadata: {name: admin, namespace: default}
+//! spec: {action: DENY, rules: [{to: [{operation: {ports: [\"9090\"]}}]}]}
+//! ");
+//! let workload = Workload {
+//!     name: "web".into(),
+//!     namespace: "default".into(),
+//!     service_account: "web".into(),
+//!     labels: Default::default(),
+//! };
+//! let (policies, findings) = PolicySet::compile(&load(&[file], &mesh).documents, &workload, &mesh);
+//! assert!(findings.is_empty());
+//!
+//! let here = std::net::Ipv4Addr::LOCALHOST.into();
+//! let mut facts = Facts {
+//!     peer: None,
+//!     source_ip: here,
+//!     remote_ip: here,
+//!     destination_ip: here,
+//!     destination_port: 9090,
+//!     sni: None,
+//!     http: None,
+//! };
+//! let decision = policies.decide(&facts);
+//! assert_eq!(decision.verdict, Verdict::Deny);
+//! assert_eq!(decision.by.unwrap().to_string(), "ns[default]-policy[admin]-rule[0]");
+//! facts.destination_port = 8080;
+//! assert_eq!(policies.decide(&facts).verdict, Verdict::Allow);
+//! ```
+
+#![warn(clippy::wildcard_enum_match_arm)]
+
+mod check;
+mod cidr;
+pub mod codes;
+mod compile;
+pub mod decision;
+pub mod facts;
+mod matcher;
+pub mod mtls;
+pub mod path;
+pub mod policy_set;
+mod principal;
+mod rule;
+mod template;
+
+pub use decision::{Action, Decision, RuleRef, Verdict};
+pub use facts::{Facts, HttpFacts};
+pub use mtls::{MtlsMode, MtlsModes};
+pub use path::{PathError, normalize, split_target};
+pub use policy_set::PolicySet;

@@ -1,0 +1,100 @@
+//! `to[].operation`: what is asked for.
+
+use policies::document::{Operation, Spanned};
+
+use super::Compiler;
+use crate::{
+    check::{Check, HttpSubject, PathPattern, Subject, Wants},
+    codes,
+    decision::Action,
+    matcher::Pattern,
+    rule::AllOf,
+    template::Template,
+};
+
+impl Compiler {
+    pub(super) fn operation(&mut self, operation: &Operation, action: Action) -> AllOf {
+        let mut checks = Vec::new();
+        for (wants, hosts, ports, methods, paths) in [
+            (
+                Wants::Match,
+                &operation.hosts,
+                &operation.ports,
+                &operation.methods,
+                &operation.paths,
+            ),
+            (
+                Wants::NoMatch,
+                &operation.not_hosts,
+                &operation.not_ports,
+                &operation.not_methods,
+                &operation.not_paths,
+            ),
+        ] {
+            let ports_subject =
+                Subject::DestinationPort(ports.iter().map(|port| port.value).collect());
+            let subjects = [
+                (
+                    hosts.len(),
+                    Subject::Http(HttpSubject::Host(self.patterns(hosts))),
+                ),
+                (ports.len(), ports_subject),
+                (
+                    methods.len(),
+                    Subject::Http(HttpSubject::Method(self.patterns(methods))),
+                ),
+                (
+                    paths.len(),
+                    Subject::Http(HttpSubject::Path(self.paths(paths, action))),
+                ),
+            ];
+            // What the author wrote decides, not what was understood: a bad value must not widen a rule.
+            let written = subjects.into_iter().filter(|(values, _)| *values > 0);
+            checks.extend(written.map(|(_, subject)| Check { subject, wants }));
+        }
+        if checks.is_empty() {
+            let message = "this operation restricts nothing".to_owned();
+            let help = "name methods, paths, hosts or ports, or remove `to` to mean anything";
+            self.error(
+                codes::NO_RESTRICTION,
+                &operation.at,
+                &operation.path,
+                message,
+                help,
+            );
+        }
+        checks.into()
+    }
+
+    pub(super) fn patterns(&mut self, values: &[Spanned<String>]) -> Box<[Pattern]> {
+        self.refuse_empty(values);
+        values.iter().map(|value| Pattern::parse(value)).collect()
+    }
+
+    fn paths(&mut self, values: &[Spanned<String>], action: Action) -> Box<[PathPattern]> {
+        self.refuse_empty(values);
+        let mut patterns = Vec::with_capacity(values.len());
+        for value in values {
+            if Template::is_template(value) {
+                match Template::parse(value) {
+                    Ok(template) => patterns.push(PathPattern::Template(template)),
+                    Err(error) => self.invalid(value, "a path template", &error.to_string()),
+                }
+                continue;
+            }
+            if value.contains(['?', '#']) {
+                let message = format!(
+                    "path `{}` never matches: queries and fragments are not judged",
+                    value.value
+                );
+                let help = match action {
+                    Action::Allow => "write the path alone; this rule allows nothing as it stands",
+                    Action::Deny => "write the path alone; this rule denies nothing as it stands",
+                };
+                self.warning(codes::NEVER_MATCHES, &value.at, &value.path, message, help);
+            }
+            patterns.push(PathPattern::Text(Pattern::parse(value)));
+        }
+        patterns.into()
+    }
+}

@@ -1,0 +1,227 @@
+//! `from[].source`: who calls.
+
+use policies::document::{Meta, Source, Spanned};
+
+use super::Compiler;
+use crate::{
+    check::{Check, Subject, Wants},
+    cidr::Cidr,
+    codes,
+    matcher::Pattern,
+    principal::IdentityPattern,
+    rule::AllOf,
+};
+
+/// No service account is longer, with its namespace (Istio).
+const MAX_SERVICE_ACCOUNT_BYTES: usize = 320;
+/// A source names at most so many service accounts (Istio).
+const MAX_SERVICE_ACCOUNTS: usize = 16;
+
+impl Compiler {
+    pub(super) fn source(&mut self, source: &Source, meta: &Meta) -> AllOf {
+        let Source { at, path, .. } = source;
+        for (field, values) in [
+            ("requestPrincipals", &source.request_principals),
+            ("notRequestPrincipals", &source.not_request_principals),
+        ] {
+            if let Some(first) = values.first() {
+                let message =
+                    format!("`{field}` needs RequestAuthentication, which is not in force yet");
+                let help = "name callers by `principals`, `namespaces` or `serviceAccounts`";
+                self.error(
+                    codes::FIELD_NOT_IN_FORCE,
+                    &first.at,
+                    &first.path,
+                    message,
+                    help,
+                );
+            }
+        }
+        let accounts = [&source.service_accounts, &source.not_service_accounts];
+        let others = [
+            &source.principals,
+            &source.not_principals,
+            &source.namespaces,
+            &source.not_namespaces,
+        ];
+        if accounts.iter().any(|list| !list.is_empty())
+            && others.iter().any(|list| !list.is_empty())
+        {
+            let message =
+                "`serviceAccounts` cannot stand beside `principals` or `namespaces` in one source"
+                    .to_owned();
+            self.error(
+                codes::EXCLUSIVE_FIELDS,
+                at,
+                path,
+                message,
+                "write two sources, or name all of them one way",
+            );
+        }
+
+        let mut checks = Vec::new();
+        for (
+            wants,
+            principals,
+            namespaces,
+            service_accounts,
+            trust_domains,
+            ip_blocks,
+            remote_ip_blocks,
+        ) in [
+            (
+                Wants::Match,
+                &source.principals,
+                &source.namespaces,
+                &source.service_accounts,
+                &source.trust_domains,
+                &source.ip_blocks,
+                &source.remote_ip_blocks,
+            ),
+            (
+                Wants::NoMatch,
+                &source.not_principals,
+                &source.not_namespaces,
+                &source.not_service_accounts,
+                &source.not_trust_domains,
+                &source.not_ip_blocks,
+                &source.not_remote_ip_blocks,
+            ),
+        ] {
+            let subjects = [
+                (principals, Subject::Identity(self.principals(principals))),
+                (namespaces, Subject::Identity(self.namespaces(namespaces))),
+                (
+                    service_accounts,
+                    Subject::Identity(self.service_accounts(service_accounts, meta)),
+                ),
+                (
+                    trust_domains,
+                    Subject::Identity(self.trust_domains(trust_domains)),
+                ),
+                (ip_blocks, Subject::SourceIp(self.ip_blocks(ip_blocks))),
+                (
+                    remote_ip_blocks,
+                    Subject::RemoteIp(self.ip_blocks(remote_ip_blocks)),
+                ),
+            ];
+            // What the author wrote decides, not what was understood: a bad value must not widen a rule.
+            let written = subjects
+                .into_iter()
+                .filter(|(values, _)| !values.is_empty());
+            checks.extend(written.map(|(_, subject)| Check { subject, wants }));
+        }
+        if checks.is_empty()
+            && source.request_principals.is_empty()
+            && source.not_request_principals.is_empty()
+        {
+            let message = "this source restricts nothing".to_owned();
+            self.error(
+                codes::NO_RESTRICTION,
+                at,
+                path,
+                message,
+                "name callers, or remove `from` to mean anybody",
+            );
+        }
+        checks.into()
+    }
+
+    pub(super) fn principals(&mut self, values: &[Spanned<String>]) -> Box<[IdentityPattern]> {
+        self.refuse_empty(values);
+        let mut patterns = Vec::new();
+        for value in values {
+            if value.contains("spiffe://") {
+                let message = format!(
+                    "principal `{}` never matches: principals have no `spiffe://`",
+                    value.value
+                );
+                let help = "write it as `<trust domain>/ns/<namespace>/sa/<service account>`";
+                self.warning(codes::NEVER_MATCHES, &value.at, &value.path, message, help);
+            }
+            for principal in self.trust_domains.expand(value) {
+                patterns.push(IdentityPattern::Principal(Pattern::parse(&principal)));
+            }
+        }
+        patterns.into()
+    }
+
+    pub(super) fn namespaces(&mut self, values: &[Spanned<String>]) -> Box<[IdentityPattern]> {
+        self.refuse_empty(values);
+        values
+            .iter()
+            .map(|value| IdentityPattern::namespace(value))
+            .collect()
+    }
+
+    pub(super) fn service_accounts(
+        &mut self,
+        values: &[Spanned<String>],
+        meta: &Meta,
+    ) -> Box<[IdentityPattern]> {
+        if let Some(extra) = values.get(MAX_SERVICE_ACCOUNTS) {
+            let message = format!(
+                "a source names at most {MAX_SERVICE_ACCOUNTS} service accounts, this one {}",
+                values.len()
+            );
+            self.error(
+                codes::TOO_MANY,
+                &extra.at,
+                &extra.path,
+                message,
+                "split them over several sources",
+            );
+        }
+        for value in values {
+            let mut parts = value.split('/');
+            let named = parts.clone().all(|part| !part.is_empty()) && parts.nth(2).is_none();
+            if !named || value.contains('*') || value.len() > MAX_SERVICE_ACCOUNT_BYTES {
+                let expected = "a service account: `name` or `namespace/name`, without wildcards, of at most 320 bytes";
+                self.invalid(
+                    value,
+                    expected,
+                    "use `principals` or `namespaces` for wildcards",
+                );
+            }
+        }
+        values
+            .iter()
+            .map(|value| IdentityPattern::service_account(value, &meta.namespace))
+            .collect()
+    }
+
+    pub(super) fn trust_domains(&mut self, values: &[Spanned<String>]) -> Box<[IdentityPattern]> {
+        self.refuse_empty(values);
+        for value in values
+            .iter()
+            .filter(|value| value.matches('*').count() > 1 || value.contains('/'))
+        {
+            self.invalid(
+                value,
+                "a trust domain with at most one `*`",
+                "write it without a path and scheme",
+            );
+        }
+        let names = values
+            .iter()
+            .flat_map(|value| self.trust_domains.expand_name(value));
+        names
+            .map(|name| IdentityPattern::trust_domain(&name))
+            .collect()
+    }
+
+    pub(super) fn ip_blocks(&mut self, values: &[Spanned<String>]) -> Box<[Cidr]> {
+        let mut blocks = Vec::with_capacity(values.len());
+        for value in values {
+            match Cidr::parse(value) {
+                Some(block) => blocks.push(block),
+                None => self.invalid(
+                    value,
+                    "an address or a block",
+                    "write `10.1.2.3`, `10.0.0.0/8` or `fd00::/8`",
+                ),
+            }
+        }
+        blocks.into()
+    }
+}

@@ -1,0 +1,229 @@
+//! PeerAuthentication: how strictly peers prove who they are, port by port.
+
+use std::{fmt, sync::Arc};
+
+use policies::{
+    diagnostic::Diagnostic,
+    document::{DocumentSet, PeerAuthentication, PeerAuthenticationMode, Spanned},
+    mesh::Mesh,
+    workload::Workload,
+};
+
+use crate::{codes, compile};
+
+/// What a workload's port takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MtlsMode {
+    /// TLS with a client certificate of the mesh; everything else is closed without an answer.
+    Strict,
+    /// Both; the default without any PeerAuthentication (Istio).
+    Permissive,
+    /// Plaintext only.
+    Disable,
+}
+
+impl MtlsMode {
+    /// As written in `mode:`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "STRICT",
+            Self::Permissive => "PERMISSIVE",
+            Self::Disable => "DISABLE",
+        }
+    }
+}
+
+impl fmt::Display for MtlsMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The modes of one workload, resolved over mesh, namespace, workload and port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MtlsModes {
+    workload: MtlsMode,
+    /// Sorted by port.
+    ports: Box<[(u16, MtlsMode)]>,
+}
+
+impl Default for MtlsModes {
+    /// PERMISSIVE everywhere: no PeerAuthentication.
+    fn default() -> Self {
+        Self {
+            workload: MtlsMode::Permissive,
+            ports: Box::default(),
+        }
+    }
+}
+
+impl MtlsModes {
+    /// Resolves the PeerAuthentications that concern the workload.
+    ///
+    /// Where several stand on one level Istio takes the oldest; documents in files have no age, so the first in the
+    /// order of (file, position) counts and the others are reported. If any finding is an error the modes must not be put in
+    /// force; should they be asked nevertheless, every port is STRICT.
+    pub fn compile(
+        documents: &DocumentSet,
+        workload: &Workload,
+        mesh: &Mesh,
+    ) -> (Self, Vec<Diagnostic>) {
+        let mut diagnostics = Vec::new();
+        for policy in &documents.peer_authentications {
+            check(policy, mesh, &mut diagnostics);
+        }
+        if diagnostics.iter().any(Diagnostic::is_error) {
+            return (
+                Self {
+                    workload: MtlsMode::Strict,
+                    ports: Box::default(),
+                },
+                diagnostics,
+            );
+        }
+
+        let mut levels: [Option<&Arc<PeerAuthentication>>; 3] = [None; 3];
+        for policy in &documents.peer_authentications {
+            let Some(level) = level_for(policy, workload, mesh) else {
+                continue;
+            };
+            let [of_mesh, of_namespace, of_workload] = &mut levels;
+            let slot = match level {
+                Level::Mesh => of_mesh,
+                Level::Namespace => of_namespace,
+                Level::Workload => of_workload,
+            };
+            match slot {
+                Some(first) => diagnostics.push(shadowed(policy, first)),
+                None => *slot = Some(policy),
+            }
+        }
+
+        let mut mode = MtlsMode::Permissive;
+        for policy in levels.iter().flatten() {
+            mode = resolve(policy.mode.as_ref(), mode);
+        }
+        let [_, _, of_workload] = levels;
+        let ports = of_workload.map(|policy| {
+            policy
+                .port_level
+                .iter()
+                .map(|(port, own)| (*port, resolve(Some(own), mode)))
+                .collect()
+        });
+        (
+            Self {
+                workload: mode,
+                ports: ports.unwrap_or_default(),
+            },
+            diagnostics,
+        )
+    }
+
+    /// The mode of a workload port: the port of the application, not of a service in front of it.
+    pub fn for_port(&self, workload_port: u16) -> MtlsMode {
+        let found = self
+            .ports
+            .binary_search_by_key(&workload_port, |(port, _)| *port);
+        found
+            .ok()
+            .and_then(|at| self.ports.get(at))
+            .map_or(self.workload, |(_, mode)| *mode)
+    }
+
+    /// The mode of every port without one of its own.
+    pub const fn for_workload(&self) -> MtlsMode {
+        self.workload
+    }
+}
+
+/// How wide a PeerAuthentication reaches, from wide to narrow.
+enum Level {
+    Mesh,
+    Namespace,
+    Workload,
+}
+
+fn level_for(policy: &PeerAuthentication, workload: &Workload, mesh: &Mesh) -> Option<Level> {
+    let selector = policy
+        .selector
+        .as_ref()
+        .filter(|selector| !selector.is_empty());
+    if policy.meta.namespace == mesh.root_namespace {
+        // A selector in the root namespace was refused by `check`.
+        return selector.is_none().then_some(Level::Mesh);
+    }
+    if policy.meta.namespace != workload.namespace {
+        return None;
+    }
+    match selector {
+        None => Some(Level::Namespace),
+        Some(selector) => selector
+            .matches(&workload.labels)
+            .then_some(Level::Workload),
+    }
+}
+
+fn resolve(mode: Option<&Spanned<PeerAuthenticationMode>>, inherited: MtlsMode) -> MtlsMode {
+    match mode.map(|mode| mode.value) {
+        Some(PeerAuthenticationMode::Strict) => MtlsMode::Strict,
+        Some(PeerAuthenticationMode::Permissive) => MtlsMode::Permissive,
+        Some(PeerAuthenticationMode::Disable) => MtlsMode::Disable,
+        Some(PeerAuthenticationMode::Unset) | None => inherited,
+    }
+}
+
+/// What Istio would leave without effect is refused: the author believes that it protects something.
+fn check(policy: &PeerAuthentication, mesh: &Mesh, diagnostics: &mut Vec<Diagnostic>) {
+    let meta = &policy.meta;
+    diagnostics.extend(compile::dry_run_finding(meta));
+    let selector = policy
+        .selector
+        .as_ref()
+        .filter(|selector| !selector.is_empty());
+    if selector.is_some() && meta.namespace == mesh.root_namespace {
+        let message = format!(
+            "{meta} selects workloads from the root namespace, where a selector has no effect"
+        );
+        let help = "move it to the namespace of the workloads, or remove the selector to mean the whole mesh";
+        diagnostics.push(
+            Diagnostic::error(
+                codes::ROOT_SELECTOR_WITHOUT_EFFECT,
+                meta.at.clone(),
+                "spec.selector",
+                message,
+            )
+            .with_help(help),
+        );
+    }
+    if let (None, Some((port, mode))) = (selector, policy.port_level.first_key_value()) {
+        let message =
+            format!("{meta} sets a mode for port {port} without a selector, which has no effect");
+        diagnostics.push(
+            Diagnostic::error(
+                codes::PORT_LEVEL_WITHOUT_SELECTOR,
+                mode.at.clone(),
+                &mode.path,
+                message,
+            )
+            .with_help("add `selector.matchLabels` to name the workloads whose port is meant"),
+        );
+    }
+}
+
+fn shadowed(policy: &PeerAuthentication, first: &PeerAuthentication) -> Diagnostic {
+    let message = format!(
+        "{} has no effect beside {} at {}",
+        policy.meta, first.meta, first.meta.at
+    );
+    Diagnostic::warning(
+        codes::SHADOWED_PEER_AUTHENTICATION,
+        policy.meta.at.clone(),
+        "spec",
+        message,
+    )
+    .with_help("keep one PeerAuthentication per mesh, namespace and selected workload")
+}
+
+#[cfg(test)]
+mod tests;

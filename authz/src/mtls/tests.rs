@@ -1,0 +1,1 @@
+//! Tables for the modes of a workload.

@@ -1,0 +1,197 @@
+//! The compiled policies of one workload, and the decision.
+
+use policies::{diagnostic::Diagnostic, document::DocumentSet, mesh::Mesh, workload::Workload};
+
+use crate::{
+    compile,
+    decision::{Action, Decision, RuleRef, Verdict},
+    facts::Facts,
+    rule::Rule,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// Every AuthorizationPolicy that selects one workload. Immutable; cheap to ask from many threads.
+///
+/// The default set has no policy and allows everything, as Istio does.
+#[derive(Debug, Clone, Default)]
+pub struct PolicySet {
+    policies: Box<[PolicyName]>,
+    deny: RuleIndex,
+    allow: RuleIndex,
+    /// What happens when no rule matches.
+    otherwise: Otherwise,
+}
+
+/// What a policy is called.
+#[derive(Debug, Clone)]
+pub(crate) struct PolicyName {
+    pub(crate) namespace: Box<str>,
+    pub(crate) name: Box<str>,
+}
+
+/// The verdict without a matching rule.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Otherwise {
+    /// No ALLOW policy selects the workload.
+    #[default]
+    Allow,
+    /// At least one does, even if it has no rules.
+    Deny,
+    /// The documents had errors: nobody should have put this set in force, so nothing passes.
+    Refused,
+}
+
+/// Policies and rules on their way into a set.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) policies: Vec<PolicyName>,
+    pub(crate) deny: Vec<Rule>,
+    pub(crate) allow: Vec<Rule>,
+    pub(crate) has_allow_policy: bool,
+}
+
+impl PolicySet {
+    /// Compiles the policies of the root namespace and of the workload's own namespace that select the workload.
+    ///
+    /// Every policy of the set is checked, also those for other workloads, so that all processes agree on which
+    /// generation is good. If any finding is an error the set must not be put in force; should it be asked
+    /// nevertheless, it denies everything.
+    pub fn compile(
+        documents: &DocumentSet,
+        workload: &Workload,
+        mesh: &Mesh,
+    ) -> (Self, Vec<Diagnostic>) {
+        let (parts, diagnostics) = compile::policies(documents, workload, mesh);
+        let otherwise = if diagnostics.iter().any(Diagnostic::is_error) {
+            Otherwise::Refused
+        } else if parts.has_allow_policy {
+            Otherwise::Deny
+        } else {
+            Otherwise::Allow
+        };
+        let set = Self {
+            policies: parts.policies.into(),
+            deny: RuleIndex::new(parts.deny),
+            allow: RuleIndex::new(parts.allow),
+            otherwise,
+        };
+        (set, diagnostics)
+    }
+
+    /// Judges a request, or a connection: DENY rules, then ALLOW rules (Istio's order). Allocates nothing.
+    pub fn decide(&self, facts: &Facts<'_>) -> Decision<'_> {
+        if let Some(rule) = self.deny.first_match(facts, Action::Deny) {
+            return Decision {
+                verdict: Verdict::Deny,
+                by: self.rule_ref(rule, Action::Deny),
+            };
+        }
+        match self.otherwise {
+            Otherwise::Allow => Decision {
+                verdict: Verdict::Allow,
+                by: None,
+            },
+            Otherwise::Refused => Decision {
+                verdict: Verdict::Deny,
+                by: None,
+            },
+            Otherwise::Deny => match self.allow.first_match(facts, Action::Allow) {
+                Some(rule) => Decision {
+                    verdict: Verdict::Allow,
+                    by: self.rule_ref(rule, Action::Allow),
+                },
+                None => Decision {
+                    verdict: Verdict::Deny,
+                    by: None,
+                },
+            },
+        }
+    }
+
+    /// How many policies select the workload.
+    pub fn policies(&self) -> usize {
+        self.policies.len()
+    }
+
+    /// How many rules they have together.
+    pub fn rules(&self) -> usize {
+        self.deny.rules.len() + self.allow.rules.len()
+    }
+
+    fn rule_ref<'a>(&'a self, rule: &'a Rule, action: Action) -> Option<RuleRef<'a>> {
+        let policy = self.policies.get(usize::try_from(rule.policy).ok()?)?;
+        Some(RuleRef {
+            policy_namespace: &policy.namespace,
+            policy_name: &policy.name,
+            rule: rule.index,
+            action,
+            at: &rule.at,
+        })
+    }
+}
+
+/// The rules of one action: those that name exact principals are found by principal.
+#[derive(Debug, Clone, Default)]
+struct RuleIndex {
+    rules: Box<[Rule]>,
+    /// Sorted by principal; the numbers of its rules, ascending.
+    by_principal: Box<[(Box<str>, Box<[u32]>)]>,
+    /// The numbers of all other rules, ascending.
+    others: Box<[u32]>,
+}
+
+impl RuleIndex {
+    fn new(rules: Vec<Rule>) -> Self {
+        let mut by_principal = std::collections::BTreeMap::<Box<str>, Vec<u32>>::new();
+        let mut others = Vec::new();
+        for (number, rule) in (0_u32..).zip(&rules) {
+            let Some(principals) = rule.exact_principals() else {
+                others.push(number);
+                continue;
+            };
+            for principal in principals {
+                let numbers = by_principal.entry(principal.into()).or_default();
+                if numbers.last() != Some(&number) {
+                    numbers.push(number);
+                }
+            }
+        }
+        Self {
+            rules: rules.into(),
+            by_principal: by_principal
+                .into_iter()
+                .map(|(principal, numbers)| (principal, numbers.into()))
+                .collect(),
+            others: others.into(),
+        }
+    }
+
+    /// The first rule that matches, in the order of the documents.
+    fn first_match(&self, facts: &Facts<'_>, action: Action) -> Option<&Rule> {
+        let rule = |number: u32| self.rules.get(usize::try_from(number).ok()?);
+        let first = |numbers: &[u32], before: u32| {
+            let mut candidates = numbers
+                .iter()
+                .copied()
+                .take_while(|number| *number < before);
+            candidates.find(|number| rule(*number).is_some_and(|rule| rule.matches(facts, action)))
+        };
+        let named = first(self.named(facts), u32::MAX);
+        first(&self.others, named.unwrap_or(u32::MAX))
+            .or(named)
+            .and_then(rule)
+    }
+
+    fn named(&self, facts: &Facts<'_>) -> &[u32] {
+        let Some(peer) = facts.peer else { return &[] };
+        let found = self
+            .by_principal
+            .binary_search_by(|(principal, _)| (**principal).cmp(peer.principal()));
+        match found.ok().and_then(|at| self.by_principal.get(at)) {
+            Some((_, numbers)) => numbers,
+            None => &[],
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The decision, in tables and against a naive reference.
