@@ -1,5 +1,7 @@
 //! Body types shared by both proxies: the upload wrapper that counts and can be cancelled, and local bodies.
 
+mod observed;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,6 +10,8 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf as _, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
+
+pub use observed::{BodyEnd, BodyReport, Observed, grpc_status};
 
 /// The error type of bodies whose origin does not matter to the reader.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

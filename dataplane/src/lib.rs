@@ -3,20 +3,27 @@
 //!
 //! # A request through this crate
 //! A proxy loads one [`Snapshot`] from the [`PolicyStore`], tidies the request with [`headers`], decides and
-//! routes, and hands the chosen cluster to [`forward`], which picks an endpoint, sends the request through
+//! routes, and hands the chosen cluster to a [`Forwarder`], which picks an endpoint, sends the request through
 //! [`Upstreams`] and answers with a response whose body returns its connection to the pool when it ends.
 //! What went wrong becomes a [`LocalReply`]; what happened becomes one [`telemetry::RequestMetrics`]
 //! observation and one [`telemetry::AccessLog`] line.
 
 pub mod body;
+pub mod forward;
 pub mod headers;
 pub mod local_reply;
+pub mod policy_store;
 pub mod random;
+pub mod resolve;
+pub mod snapshot;
 pub mod telemetry;
 pub mod upstream;
 
-pub use body::BoxError;
+pub use body::{BoxError, RequestBody};
+pub use forward::{ForwardBody, Forwarded, Forwarder, Outcome};
 pub use local_reply::LocalReply;
+pub use policy_store::PolicyStore;
+pub use snapshot::{ProxyContext, Role, Snapshot};
 pub use upstream::{
     Target, UpstreamBody, UpstreamError, UpstreamErrorKind, UpstreamProtocol, Upstreams,
 };

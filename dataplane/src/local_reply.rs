@@ -1,6 +1,7 @@
 //! Answers a proxy gives itself: Istio's plain texts, and for gRPC the matching status in an HTTP 200.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -103,11 +104,11 @@ impl LocalReply {
         )
     }
 
-    /// 403 with Istio's text; `rule` is what decided (`none` when no ALLOW rule matched), for the log only.
-    pub fn denied(rule: Option<&str>) -> Self {
-        let rule = rule.unwrap_or("none");
+    /// 403 with Istio's text; `details` is for the log only: what `authz::Decision::denial_details` says, as
+    /// `rbac_access_denied_matched_policy[none]`.
+    pub fn denied(details: impl fmt::Display) -> Self {
         Self {
-            details: Cow::Owned(format!("rbac_access_denied_matched_policy[{rule}]")),
+            details: Cow::Owned(details.to_string()),
             ..Self::new(
                 StatusCode::FORBIDDEN,
                 "RBAC: access denied",
@@ -115,6 +116,16 @@ impl LocalReply {
                 "",
             )
         }
+    }
+
+    /// 503: the route names a cluster that does not exist.
+    pub const fn no_cluster() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "",
+            ResponseFlags::NO_CLUSTER_FOUND,
+            "cluster_not_found",
+        )
     }
 
     /// 400: the request is malformed; `why` is told to the client.
@@ -323,19 +334,13 @@ mod tests {
 
     #[test]
     fn plain_text_as_istio() {
-        let reply = LocalReply::denied(Some("ns[my-app]-policy[x]-rule[0]"));
+        let details = "rbac_access_denied_matched_policy[ns[my-app]-policy[x]-rule[0]]";
+        let reply = LocalReply::denied(details);
         let response = reply.response(&request("application/json"));
         assert_eq!(response.status(), 403);
         assert_eq!(response.body().as_ref(), b"RBAC: access denied");
         assert_eq!(response.headers()["content-length"], "19");
-        assert_eq!(
-            reply.details,
-            "rbac_access_denied_matched_policy[ns[my-app]-policy[x]-rule[0]]"
-        );
-        assert_eq!(
-            LocalReply::denied(None).details,
-            "rbac_access_denied_matched_policy[none]"
-        );
+        assert_eq!(reply.details, details);
         assert_eq!(
             LocalReply::timeout().plain().body().as_ref(),
             b"upstream request timeout"
@@ -353,7 +358,7 @@ mod tests {
     #[test]
     fn grpc_callers_get_a_grpc_status() {
         for (reply, status) in [
-            (LocalReply::denied(None), "7"),
+            (LocalReply::denied("none"), "7"),
             (LocalReply::no_route(), "12"),
             (LocalReply::no_healthy_upstream(), "14"),
             (LocalReply::upstream(UpstreamErrorKind::Identity), "14"),
@@ -365,7 +370,7 @@ mod tests {
             assert_eq!(response.headers()["grpc-status"], status, "{reply:?}");
             assert!(response.body().is_empty());
         }
-        let response = LocalReply::denied(None).grpc();
+        let response = LocalReply::denied("none").grpc();
         assert_eq!(response.headers()["grpc-message"], "RBAC: access denied");
     }
 

@@ -1,11 +1,13 @@
 //! One line of the access log: Envoy's field names and what only we know.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderValue, Method, Version};
 use identity::SpiffeId;
+use runtime::escape::{escape, escape_bytes, redact_query};
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
 
@@ -150,13 +152,10 @@ const fn protocol(version: Version) -> &'static str {
     }
 }
 
-fn text(value: Option<&HeaderValue>) -> Option<String> {
-    value.map(|v| clean(&String::from_utf8_lossy(v.as_bytes())))
+fn text(value: Option<&HeaderValue>) -> Option<Cow<'_, str>> {
+    value.map(|v| escape_bytes(v.as_bytes(), LONGEST))
 }
 
-fn clean(text: &str) -> String {
-    text.chars().take(LONGEST).collect()
-}
-fn redact_query(t: &str) -> String {
-    t.to_owned()
+fn clean(text: &str) -> Cow<'_, str> {
+    escape(text, LONGEST)
 }

@@ -1,0 +1,60 @@
+//! The `policy` part of the `/status` answer.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use policies::diagnostic::Diagnostic;
+use serde::Serialize;
+
+use super::{PolicyState, RejectionReason};
+
+/// What is in force, as `/status` shows it. Timestamps are RFC 3339.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyStatus {
+    /// The generation in force; 0 while there is none.
+    pub generation: u64,
+    /// When it was loaded.
+    pub loaded_at: Option<String>,
+    /// How many documents it has.
+    pub documents: usize,
+    /// Findings about it that are no errors.
+    pub warnings: Vec<Diagnostic>,
+    /// The newest edition, when it was refused.
+    pub rejected: Option<RejectedStatus>,
+}
+
+/// A refused edition.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RejectedStatus {
+    /// When it was refused.
+    pub at: String,
+    /// Why the files could not be read; `null` when they could.
+    pub error: Option<String>,
+    /// Every finding.
+    pub diagnostics: Arc<[Diagnostic]>,
+}
+
+impl PolicyStatus {
+    pub(super) fn of(state: &PolicyState) -> Self {
+        let snapshot = state.snapshot.as_deref();
+        Self {
+            generation: snapshot.map_or(0, |s| s.generation),
+            loaded_at: snapshot.map(|s| rfc3339(s.loaded_at)),
+            documents: snapshot.map_or(0, |s| s.documents),
+            warnings: snapshot.map(|s| s.warnings.clone()).unwrap_or_default(),
+            rejected: state.rejected.as_ref().map(|rejection| {
+                let (error, diagnostics) = match &rejection.reason {
+                    RejectionReason::Unreadable(error) => (Some(error.to_string()), Arc::default()),
+                    RejectionReason::Invalid(findings) => (None, Arc::clone(findings)),
+                };
+                RejectedStatus { at: rfc3339(rejection.at), error, diagnostics }
+            }),
+        }
+    }
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    jiff::Timestamp::try_from(time).map(|t| format!("{t:.3}")).unwrap_or_default()
+}

@@ -1,0 +1,201 @@
+//! One consistent generation of everything that decides about a request.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use authz::{MtlsModes, PolicySet};
+use identity::SpiffeId;
+use policies::balance::RoundRobin;
+use policies::cluster::{self, Cluster, ClusterIndex, ClusterKey, ClusterSet};
+use policies::diagnostic::{Diagnostic, codes};
+use policies::listener::GatewayListeners;
+use policies::mesh::Mesh;
+use policies::registry::Registry;
+use policies::route::{Proxy, RouteTable};
+use policies::source::SourceFile;
+use policies::workload::Workload;
+
+use crate::upstream::{Expected, Transport};
+
+/// The kind of proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The ingress gateway.
+    Gateway,
+    /// A workload's sidecar.
+    Sidecar,
+}
+
+/// For whom snapshots are built; fixed for the life of the process.
+#[derive(Debug, Clone)]
+pub struct ProxyContext {
+    /// Mesh-wide settings.
+    pub mesh: Mesh,
+    /// The proxy's own workload.
+    pub workload: Workload,
+    /// The kind of proxy.
+    pub role: Role,
+}
+
+/// One generation: policy, routes and clusters that were written together. A request loads it once.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts successful loads from 1.
+    pub generation: u64,
+    /// Who may.
+    pub authz: PolicySet,
+    /// Which ports demand mTLS.
+    pub mtls: MtlsModes,
+    /// Where requests go.
+    pub routes: RouteTable,
+    /// What the routes name.
+    pub clusters: ClusterSet,
+    /// Live load balancing state by [`ClusterIndex`], carried from generation to generation by cluster key.
+    pub balancers: Box<[Arc<RoundRobin>]>,
+    /// What a gateway listens to; `None` on a sidecar.
+    pub listeners: Option<GatewayListeners>,
+    /// What the documents say that is not in force, and other findings that are no errors.
+    pub warnings: Vec<Diagnostic>,
+    /// How many documents are in force.
+    pub documents: usize,
+    /// When it was built.
+    pub loaded_at: SystemTime,
+    destinations: Box<[Destination]>,
+}
+
+/// What requests to one cluster need, made once per generation.
+#[derive(Debug)]
+pub(crate) struct Destination {
+    /// Istio's cluster name, for logs.
+    pub(crate) name: Arc<str>,
+    /// By endpoint position.
+    pub(crate) transports: Box<[Transport]>,
+}
+
+impl Snapshot {
+    /// Builds a generation from a complete document set.
+    ///
+    /// # Errors
+    /// Every finding, warnings too, when any of them is an error; nothing is half accepted.
+    pub fn build(
+        files: &[SourceFile],
+        context: &ProxyContext,
+        previous: Option<&Self>,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let ProxyContext { mesh, workload, role } = context;
+        let loaded = policies::load::load(files, mesh);
+        let mut findings = loaded.diagnostics;
+        let documents = loaded.documents;
+        let mut collect = |more: Vec<Diagnostic>| findings.extend(more);
+        let (registry, more) = Registry::build(&documents, mesh);
+        collect(more);
+        let proxy = match role {
+            Role::Gateway => Proxy::Gateway { workload },
+            Role::Sidecar => Proxy::Sidecar { workload },
+        };
+        let (compiled, more) = RouteTable::compile(&documents, &registry, mesh, proxy);
+        collect(more);
+        let (authz, more) = PolicySet::compile(&documents, workload, mesh);
+        collect(more);
+        let (mtls, more) = MtlsModes::compile(&documents, workload, mesh);
+        collect(more);
+        let listeners = match role {
+            Role::Sidecar => None,
+            Role::Gateway => {
+                let (listeners, more) = GatewayListeners::compile(&documents, workload, mesh);
+                collect(more);
+                Some(listeners)
+            }
+        };
+        let mut destinations = Vec::with_capacity(compiled.clusters.len());
+        for (_, cluster) in compiled.clusters.iter() {
+            let (destination, more) = Destination::of(cluster);
+            collect(more);
+            destinations.push(destination);
+        }
+        if findings.iter().any(Diagnostic::is_error) {
+            return Err(findings);
+        }
+        Ok(Self {
+            generation: previous.map_or(1, |p| p.generation + 1),
+            authz,
+            mtls,
+            balancers: carry(&compiled.clusters, previous),
+            routes: compiled.routes,
+            clusters: compiled.clusters,
+            listeners,
+            warnings: findings,
+            documents: documents.len(),
+            loaded_at: SystemTime::now(),
+            destinations: destinations.into(),
+        })
+    }
+
+    /// A cluster's load balancing state.
+    pub fn balancer(&self, cluster: ClusterIndex) -> Option<&Arc<RoundRobin>> {
+        self.balancers.get(cluster.position())
+    }
+
+    /// Istio's name of a cluster, `outbound|8080|v1|host`, for logs.
+    pub fn cluster_name(&self, cluster: ClusterIndex) -> Option<&Arc<str>> {
+        self.destination(cluster).map(|d| &d.name)
+    }
+
+    pub(crate) fn destination(&self, cluster: ClusterIndex) -> Option<&Destination> {
+        self.destinations.get(cluster.position())
+    }
+}
+
+impl Destination {
+    /// Also finds endpoints that could never be verified: they are errors, not surprises at request time.
+    fn of(cluster: &Cluster) -> (Self, Vec<Diagnostic>) {
+        let mut findings = Vec::new();
+        let transports = cluster
+            .endpoints
+            .iter()
+            .map(|endpoint| match cluster.transport {
+                cluster::Transport::Plaintext => Transport::Plaintext,
+                cluster::Transport::Mesh => {
+                    let expected = endpoint.expected.as_deref().map(SpiffeId::parse);
+                    match expected {
+                        Some(Ok(id)) => Transport::Mesh(Expected::one(id)),
+                        // Nobody is accepted: an endpoint without a known identity fails closed.
+                        other => {
+                            let why = match other {
+                                Some(Err(error)) => error.to_string(),
+                                _ => "it has no service account".to_owned(),
+                            };
+                            findings.push(Diagnostic::error(
+                                codes::UNVERIFIABLE_ENDPOINT,
+                                endpoint.at.clone(),
+                                String::new(),
+                                format!(
+                                    "the endpoint `{}` of `{}` cannot be verified by mTLS: {why}",
+                                    endpoint.address, cluster.key.host
+                                ),
+                            ));
+                            Transport::Mesh(Expected::any_of(Vec::new()))
+                        }
+                    }
+                }
+            })
+            .collect();
+        (Self { name: cluster.key.to_string().into(), transports }, findings)
+    }
+}
+
+/// Balancers of the same cluster key live on, so that a reload does not start every rotation anew.
+fn carry(clusters: &ClusterSet, previous: Option<&Snapshot>) -> Box<[Arc<RoundRobin>]> {
+    let known: HashMap<&ClusterKey, &Arc<RoundRobin>> = previous
+        .map(|p| {
+            let balancers = p.clusters.iter().filter_map(|(i, c)| Some((&c.key, p.balancer(i)?)));
+            balancers.collect()
+        })
+        .unwrap_or_default();
+    let carried = clusters.iter().map(|(_, c)| known.get(&c.key).copied().map_or_else(Arc::default, Arc::clone));
+    carried.collect()
+}
+
+#[cfg(test)]
+mod tests;
