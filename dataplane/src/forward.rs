@@ -41,7 +41,10 @@ pub struct Forwarder<B> {
 
 impl<B> Clone for Forwarder<B> {
     fn clone(&self) -> Self {
-        Self { upstreams: self.upstreams.clone(), resolver: self.resolver.clone() }
+        Self {
+            upstreams: self.upstreams.clone(),
+            resolver: self.resolver.clone(),
+        }
     }
 }
 
@@ -74,7 +77,10 @@ pub struct Forwarded<B: RequestBody> {
 impl<B: RequestBody> Forwarder<B> {
     /// A forwarder over `upstreams`.
     pub fn new(upstreams: Upstreams<B>) -> Self {
-        Self { upstreams, resolver: Resolver::default() }
+        Self {
+            upstreams,
+            resolver: Resolver::default(),
+        }
     }
 
     /// Sends `request` to an endpoint of `cluster`.
@@ -99,7 +105,11 @@ impl<B: RequestBody> Forwarder<B> {
         let protocol = protocol_for(of, &request);
         let mut outcome = Outcome::default();
         let pick = || of.pick(balancer);
-        let call = Attempts { of, destination, protocol };
+        let call = Attempts {
+            of,
+            destination,
+            protocol,
+        };
         let exchange = call.run(self, pick, request, &mut outcome);
         bounded(deadline, exchange).await.finish(outcome)
     }
@@ -111,8 +121,11 @@ impl<B: RequestBody> Forwarder<B> {
         request: Request<B>,
         deadline: Option<Instant>,
     ) -> Forwarded<B> {
-        let mut outcome =
-            Outcome { address: Some(target.address), attempts: 1, ..Outcome::default() };
+        let mut outcome = Outcome {
+            address: Some(target.address),
+            attempts: 1,
+            ..Outcome::default()
+        };
         let exchange = async {
             let begun = Instant::now();
             let sent = if wants_upgrade(request.headers()).is_some() {
@@ -141,7 +154,10 @@ async fn bounded<B: RequestBody>(
     exchange: impl Future<Output = Result<Response<crate::UpstreamBody<B>>, LocalReply>>,
 ) -> Bounded<B> {
     let Some(deadline) = deadline else {
-        return Bounded { result: exchange.await, timer: None };
+        return Bounded {
+            result: exchange.await,
+            timer: None,
+        };
     };
     let mut timer = Box::pin(tokio::time::sleep_until(deadline));
     let result = tokio::select! {
@@ -149,7 +165,10 @@ async fn bounded<B: RequestBody>(
         result = exchange => result,
         () = &mut timer => Err(LocalReply::timeout()),
     };
-    Bounded { result, timer: Some(timer) }
+    Bounded {
+        result,
+        timer: Some(timer),
+    }
 }
 
 impl<B: RequestBody> Bounded<B> {
@@ -158,14 +177,22 @@ impl<B: RequestBody> Bounded<B> {
         if let Err(reply) = &self.result {
             outcome.flags |= reply.flags;
         }
-        let result = self.result.map(|r| r.map(|body| ForwardBody::new(body, timer)));
+        let result = self
+            .result
+            .map(|r| r.map(|body| ForwardBody::new(body, timer)));
         Forwarded { result, outcome }
     }
 }
 
 fn refused<B: RequestBody>(reply: LocalReply) -> Forwarded<B> {
-    let outcome = Outcome { flags: reply.flags, ..Outcome::default() };
-    Forwarded { result: Err(reply), outcome }
+    let outcome = Outcome {
+        flags: reply.flags,
+        ..Outcome::default()
+    };
+    Forwarded {
+        result: Err(reply),
+        outcome,
+    }
 }
 
 /// The tries of one request.
@@ -230,9 +257,10 @@ impl Attempts<'_> {
         request: Request<B>,
         outcome: &mut Outcome,
     ) -> Result<Response<crate::UpstreamBody<B>>, UpstreamError<B>> {
-        let (Some(endpoint), Some(transport)) =
-            (self.of.endpoints.get(position), self.destination.transports.get(position))
-        else {
+        let (Some(endpoint), Some(transport)) = (
+            self.of.endpoints.get(position),
+            self.destination.transports.get(position),
+        ) else {
             let error = UpstreamError::new(UpstreamErrorKind::Resolve, "no such endpoint");
             return Err(error.with_request(request));
         };

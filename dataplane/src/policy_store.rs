@@ -105,7 +105,12 @@ impl PolicyStore {
     ) -> Result<Self, PolicyStoreError> {
         let metrics = StoreMetrics::register(registry)?;
         let state = Published::new(PolicyState::default());
-        Ok(Self(Arc::new(Inner { context, state, metrics, trigger })))
+        Ok(Self(Arc::new(Inner {
+            context,
+            state,
+            metrics,
+            trigger,
+        })))
     }
 
     /// The generation in force, one atomic read; `None` until there is a good one. Load it once per request.
@@ -157,24 +162,35 @@ impl PolicyStore {
     pub fn apply(&self, edition: Result<Vec<SourceFile>, DocumentsError>) -> bool {
         let inner = &*self.0;
         let previous = self.snapshot();
-        let built = edition.map_err(RejectionReason::Unreadable).and_then(|files| {
-            Snapshot::build(&files, &inner.context, previous.as_deref())
-                .map_err(|findings| RejectionReason::Invalid(findings.into()))
-        });
+        let built = edition
+            .map_err(RejectionReason::Unreadable)
+            .and_then(|files| {
+                Snapshot::build(&files, &inner.context, previous.as_deref())
+                    .map_err(|findings| RejectionReason::Invalid(findings.into()))
+            });
         match built {
             Ok(snapshot) => {
                 announce(&snapshot, previous.as_deref());
                 inner.metrics.accepted(&snapshot);
                 let snapshot = Some(Arc::new(snapshot));
-                inner.state.store(Arc::new(PolicyState { snapshot, rejected: None }));
+                inner.state.store(Arc::new(PolicyState {
+                    snapshot,
+                    rejected: None,
+                }));
                 true
             }
             Err(reason) => {
-                let rejection = Rejection { at: SystemTime::now(), reason };
+                let rejection = Rejection {
+                    at: SystemTime::now(),
+                    reason,
+                };
                 rejection.log(previous.as_ref().map(|p| p.generation));
                 inner.metrics.rejected();
                 let rejected = Some(rejection);
-                inner.state.store(Arc::new(PolicyState { snapshot: previous, rejected }));
+                inner.state.store(Arc::new(PolicyState {
+                    snapshot: previous,
+                    rejected,
+                }));
                 false
             }
         }
@@ -239,9 +255,15 @@ impl StoreMetrics {
         )?;
         registry.register(Box::new(rejected.clone()))?;
         Ok(Self {
-            generation: gauge("portcullis_policy_generation", "The policy generation in force.")?,
+            generation: gauge(
+                "portcullis_policy_generation",
+                "The policy generation in force.",
+            )?,
             documents: gauge("portcullis_policy_documents", "Documents in force.")?,
-            warnings: gauge("portcullis_policy_warnings", "Findings about the policy in force.")?,
+            warnings: gauge(
+                "portcullis_policy_warnings",
+                "Findings about the policy in force.",
+            )?,
             rejected_now: gauge(
                 "portcullis_policy_rejected",
                 "1 while the newest edition is refused and an older one is in force.",
@@ -252,11 +274,17 @@ impl StoreMetrics {
     }
 
     fn accepted(&self, snapshot: &Snapshot) {
-        self.generation.set(i64::try_from(snapshot.generation).unwrap_or(i64::MAX));
-        self.documents.set(i64::try_from(snapshot.documents).unwrap_or(i64::MAX));
-        self.warnings.set(i64::try_from(snapshot.warnings.len()).unwrap_or(i64::MAX));
+        self.generation
+            .set(i64::try_from(snapshot.generation).unwrap_or(i64::MAX));
+        self.documents
+            .set(i64::try_from(snapshot.documents).unwrap_or(i64::MAX));
+        self.warnings
+            .set(i64::try_from(snapshot.warnings.len()).unwrap_or(i64::MAX));
         self.rejected_now.set(0);
-        let since = snapshot.loaded_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since = snapshot
+            .loaded_at
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         self.loaded_at.set(since.as_secs_f64());
     }
 

@@ -73,15 +73,19 @@ impl Resolver {
             EndpointAddress::Name { host, port } => {
                 let addresses = self.addresses(host, *port).await?;
                 let at = turn.checked_rem(addresses.len()).unwrap_or(0);
-                addresses
-                    .get(at)
-                    .copied()
-                    .ok_or_else(|| ResolveError { name: Arc::clone(host), cause: "no address".into() })
+                addresses.get(at).copied().ok_or_else(|| ResolveError {
+                    name: Arc::clone(host),
+                    cause: "no address".into(),
+                })
             }
         }
     }
 
-    async fn addresses(&self, host: &Arc<str>, port: u16) -> Result<Arc<[SocketAddr]>, ResolveError> {
+    async fn addresses(
+        &self,
+        host: &Arc<str>,
+        port: u16,
+    ) -> Result<Arc<[SocketAddr]>, ResolveError> {
         let name = self.name(host, port);
         if let Some(answer) = &*name.answer.load() {
             if answer.at.elapsed() >= FRESH && !name.refreshing.swap(true, Ordering::AcqRel) {
@@ -126,22 +130,36 @@ impl Resolver {
     }
 }
 
-async fn look_up(name: &Name, host: &Arc<str>, port: u16) -> Result<Arc<[SocketAddr]>, ResolveError> {
-    let cause: Arc<str> = match tokio::time::timeout(LOOKUP, tokio::net::lookup_host((&**host, port))).await {
-        Ok(Ok(found)) => {
-            let addresses: Arc<[SocketAddr]> = found.collect();
-            if !addresses.is_empty() {
-                let answer = Answer { at: Instant::now(), addresses: Arc::clone(&addresses) };
-                name.answer.store(Some(Arc::new(answer)));
-                return Ok(addresses);
+async fn look_up(
+    name: &Name,
+    host: &Arc<str>,
+    port: u16,
+) -> Result<Arc<[SocketAddr]>, ResolveError> {
+    let cause: Arc<str> =
+        match tokio::time::timeout(LOOKUP, tokio::net::lookup_host((&**host, port))).await {
+            Ok(Ok(found)) => {
+                let addresses: Arc<[SocketAddr]> = found.collect();
+                if !addresses.is_empty() {
+                    let answer = Answer {
+                        at: Instant::now(),
+                        addresses: Arc::clone(&addresses),
+                    };
+                    name.answer.store(Some(Arc::new(answer)));
+                    return Ok(addresses);
+                }
+                "the name has no address".into()
             }
-            "the name has no address".into()
-        }
-        Ok(Err(error)) => error.to_string().into(),
-        Err(_elapsed) => "no answer in time".into(),
+            Ok(Err(error)) => error.to_string().into(),
+            Err(_elapsed) => "no answer in time".into(),
+        };
+    let error = ResolveError {
+        name: Arc::clone(host),
+        cause,
     };
-    let error = ResolveError { name: Arc::clone(host), cause };
-    name.failure.store(Some(Arc::new(Failure { at: Instant::now(), error: error.clone() })));
+    name.failure.store(Some(Arc::new(Failure {
+        at: Instant::now(),
+        error: error.clone(),
+    })));
     Err(error)
 }
 
@@ -150,14 +168,23 @@ mod tests {
     use super::*;
 
     fn name(host: &str) -> EndpointAddress {
-        EndpointAddress::Name { host: host.into(), port: 80 }
+        EndpointAddress::Name {
+            host: host.into(),
+            port: 80,
+        }
     }
 
     #[tokio::test]
     async fn addresses_are_answered_at_once_and_names_are_remembered() {
         let resolver = Resolver::default();
         let literal: SocketAddr = "192.0.2.1:8080".parse().unwrap();
-        assert_eq!(resolver.address(&EndpointAddress::Socket(literal), 7).await.unwrap(), literal);
+        assert_eq!(
+            resolver
+                .address(&EndpointAddress::Socket(literal), 7)
+                .await
+                .unwrap(),
+            literal
+        );
         assert!(resolver.names.load().is_empty());
         for _ in 0..2 {
             let found = resolver.address(&name("localhost"), 0).await.unwrap();
@@ -168,7 +195,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_without_address_is_an_error() {
-        let error = Resolver::default().address(&name("no such name"), 0).await.unwrap_err();
-        assert!(error.to_string().starts_with("cannot resolve `no such name`: "));
+        let error = Resolver::default()
+            .address(&name("no such name"), 0)
+            .await
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("cannot resolve `no such name`: ")
+        );
     }
 }

@@ -83,7 +83,11 @@ impl Snapshot {
         context: &ProxyContext,
         previous: Option<&Self>,
     ) -> Result<Self, Vec<Diagnostic>> {
-        let ProxyContext { mesh, workload, role } = context;
+        let ProxyContext {
+            mesh,
+            workload,
+            role,
+        } = context;
         let loaded = policies::load::load(files, mesh);
         let mut findings = loaded.diagnostics;
         let documents = loaded.documents;
@@ -181,7 +185,13 @@ impl Destination {
                 }
             })
             .collect();
-        (Self { name: cluster.key.to_string().into(), transports }, findings)
+        (
+            Self {
+                name: cluster.key.to_string().into(),
+                transports,
+            },
+            findings,
+        )
     }
 }
 
@@ -189,11 +199,19 @@ impl Destination {
 fn carry(clusters: &ClusterSet, previous: Option<&Snapshot>) -> Box<[Arc<RoundRobin>]> {
     let known: HashMap<&ClusterKey, &Arc<RoundRobin>> = previous
         .map(|p| {
-            let balancers = p.clusters.iter().filter_map(|(i, c)| Some((&c.key, p.balancer(i)?)));
+            let balancers = p
+                .clusters
+                .iter()
+                .filter_map(|(i, c)| Some((&c.key, p.balancer(i)?)));
             balancers.collect()
         })
         .unwrap_or_default();
-    let carried = clusters.iter().map(|(_, c)| known.get(&c.key).copied().map_or_else(Arc::default, Arc::clone));
+    let carried = clusters.iter().map(|(_, c)| {
+        known
+            .get(&c.key)
+            .copied()
+            .map_or_else(Arc::default, Arc::clone)
+    });
     carried.collect()
 }
 

@@ -42,7 +42,9 @@ pub struct Observed<B: Body, E, F: FnOnce(BodyReport<E>)> {
 
 impl<B: Body + std::fmt::Debug, E, F: FnOnce(BodyReport<E>)> std::fmt::Debug for Observed<B, E, F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Observed").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("Observed")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
     }
 }
 
@@ -50,7 +52,13 @@ impl<B: Body<Data = Bytes>, E, F: FnOnce(BodyReport<E>)> Observed<B, E, F> {
     /// Watches `inner`. A body that has ended already is reported at once.
     pub fn new(inner: B, judge: fn(&B::Error) -> E, done: F) -> Self {
         let ended = inner.is_end_stream();
-        let mut body = Self { inner, bytes: 0, grpc_status: None, judge, done: Some(done) };
+        let mut body = Self {
+            inner,
+            bytes: 0,
+            grpc_status: None,
+            judge,
+            done: Some(done),
+        };
         if ended {
             body.report(BodyEnd::Complete, None);
         }
@@ -59,7 +67,12 @@ impl<B: Body<Data = Bytes>, E, F: FnOnce(BodyReport<E>)> Observed<B, E, F> {
 
     fn report(&mut self, end: BodyEnd, error: Option<E>) {
         if let Some(done) = self.done.take() {
-            done(BodyReport { bytes: self.bytes, grpc_status: self.grpc_status, end, error });
+            done(BodyReport {
+                bytes: self.bytes,
+                grpc_status: self.grpc_status,
+                end,
+                error,
+            });
         }
     }
 }
@@ -69,7 +82,9 @@ pub fn grpc_status(headers: &HeaderMap) -> Option<u16> {
     headers.get("grpc-status")?.to_str().ok()?.parse().ok()
 }
 
-impl<B: Body<Data = Bytes> + Unpin, E, F: FnOnce(BodyReport<E>) + Unpin> Body for Observed<B, E, F> {
+impl<B: Body<Data = Bytes> + Unpin, E, F: FnOnce(BodyReport<E>) + Unpin> Body
+    for Observed<B, E, F>
+{
     type Data = Bytes;
     type Error = B::Error;
 

@@ -44,7 +44,10 @@ pub struct ForwardBody<B: RequestBody> {
 impl<B: RequestBody> ForwardBody<B> {
     pub(super) fn new(upstream: UpstreamBody<B>, timer: Option<Pin<Box<Sleep>>>) -> Self {
         let timer = timer.filter(|_| !upstream.is_end_stream());
-        Self { upstream: Some(upstream), timer }
+        Self {
+            upstream: Some(upstream),
+            timer,
+        }
     }
 
     /// The account of the request's upload; `None` when the request had no body.
@@ -62,7 +65,9 @@ impl<B: RequestBody> Body for ForwardBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ForwardBodyError>>> {
         let this = self.get_mut();
-        let Some(upstream) = &mut this.upstream else { return Poll::Ready(None) };
+        let Some(upstream) = &mut this.upstream else {
+            return Poll::Ready(None);
+        };
         if let Some(timer) = &mut this.timer
             && timer.as_mut().poll(cx).is_ready()
         {
@@ -82,6 +87,9 @@ impl<B: RequestBody> Body for ForwardBody<B> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.upstream.as_ref().map(Body::size_hint).unwrap_or_default()
+        self.upstream
+            .as_ref()
+            .map(Body::size_hint)
+            .unwrap_or_default()
     }
 }

@@ -1,6 +1,5 @@
 //! The `policy` part of the `/status` answer.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use policies::diagnostic::Diagnostic;
@@ -33,7 +32,7 @@ pub struct RejectedStatus {
     /// Why the files could not be read; `null` when they could.
     pub error: Option<String>,
     /// Every finding.
-    pub diagnostics: Arc<[Diagnostic]>,
+    pub diagnostics: Vec<Diagnostic>,
 }
 
 impl PolicyStatus {
@@ -46,15 +45,21 @@ impl PolicyStatus {
             warnings: snapshot.map(|s| s.warnings.clone()).unwrap_or_default(),
             rejected: state.rejected.as_ref().map(|rejection| {
                 let (error, diagnostics) = match &rejection.reason {
-                    RejectionReason::Unreadable(error) => (Some(error.to_string()), Arc::default()),
-                    RejectionReason::Invalid(findings) => (None, Arc::clone(findings)),
+                    RejectionReason::Unreadable(error) => (Some(error.to_string()), Vec::new()),
+                    RejectionReason::Invalid(findings) => (None, findings.to_vec()),
                 };
-                RejectedStatus { at: rfc3339(rejection.at), error, diagnostics }
+                RejectedStatus {
+                    at: rfc3339(rejection.at),
+                    error,
+                    diagnostics,
+                }
             }),
         }
     }
 }
 
 fn rfc3339(time: SystemTime) -> String {
-    jiff::Timestamp::try_from(time).map(|t| format!("{t:.3}")).unwrap_or_default()
+    jiff::Timestamp::try_from(time)
+        .map(|t| format!("{t:.3}"))
+        .unwrap_or_default()
 }
