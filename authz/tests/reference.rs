@@ -278,6 +278,20 @@ fn source() -> impl Strategy<Value = Source> {
     })
 }
 
+/// Only exact principals: the rules that the compiled form looks up instead of reading them all.
+fn named_source() -> impl Strategy<Value = Source> {
+    let exact = select(&["td1/ns/a/sa/b", "cluster.local/ns/a/sa/b", "old-td/ns/a/sa/c", "other/ns/a/sa/b"][..]);
+    (source(), vec(exact, 1..3)).prop_map(|(source, principals)| Source {
+        principals: principals.into_iter().map(|word| spanned(word.to_owned())).collect(),
+        service_accounts: Vec::new(),
+        not_service_accounts: Vec::new(),
+        not_principals: Vec::new(),
+        namespaces: Vec::new(),
+        not_namespaces: Vec::new(),
+        ..source
+    })
+}
+
 fn operation() -> impl Strategy<Value = Operation> {
     let ports = || words(&["80", "8080"]).prop_map(|list| {
         list.into_iter().map(|port| port.map(|port| port.parse::<u16>().unwrap())).collect::<Vec<_>>()
@@ -333,12 +347,15 @@ fn policy() -> impl Strategy<Value = AuthorizationPolicy> {
                 .iter()
                 .any(|list| !list.is_empty())
     });
+    let kept_source = prop_oneof![1 => kept_source, 1 => named_source()];
     let rule = (vec(kept_source, 0..3), vec(kept_operation, 0..3), vec(condition(), 0..2))
         .prop_map(|(from, to, when)| Rule { at: at(), path: DocPath::root(), from, to, when });
     let action = select(vec![AuthorizationAction::Allow, AuthorizationAction::Deny]);
     let namespace = select(vec!["shop", "shop", "istio-system", "elsewhere"]);
     let selector = option::of(select(vec!["web", "web", "other", ""]));
-    (action, namespace, selector, vec(rule, 1..4)).prop_map(|(action, namespace, selector, rules)| {
+    (action, namespace, selector, vec(rule, 0..4)).prop_map(|(action, namespace, selector, rules)| {
+        // A DENY without rules is refused; an ALLOW without rules allows nothing.
+        let action = if rules.is_empty() { AuthorizationAction::Allow } else { action };
         let labels = |app: &str| match app {
             "" => BTreeMap::new(),
             app => BTreeMap::from([("app".to_owned(), spanned(app.to_owned()))]),
