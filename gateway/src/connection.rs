@@ -42,9 +42,7 @@ pub(crate) struct Connection {
 #[derive(Debug, Clone)]
 pub(crate) struct TlsFacts {
     /// The server name the client asked for, in lower case.
-    pub(crate) sni: Arc<str>,
-    /// SHA-256 of the client's certificate, if it showed a valid one.
-    pub(crate) client_certificate: Option<[u8; 32]>,
+    pub(crate) sni: Option<Arc<str>>,
 }
 
 impl Connection {
@@ -55,7 +53,7 @@ impl Connection {
 
     /// The name asked for in the TLS handshake.
     pub(crate) fn sni(&self) -> Option<&str> {
-        self.tls.as_ref().map(|tls| tls.sni.as_ref())
+        self.tls.as_ref()?.sni.as_deref()
     }
 
     /// The facts that [`into_digest`](Self::into_digest) put into the session's stream.

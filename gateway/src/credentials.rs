@@ -1,4 +1,4 @@
-//! Certificates that people provide: `<directory>/<credentialName>/tls.crt`, `tls.key`, `ca.crt`.
+//! Certificates that people provide: `<directory>/<credentialName>/tls.crt` and `tls.key`.
 
 use std::fs;
 use std::io;
@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
@@ -54,15 +53,6 @@ pub enum CredentialError {
     Name(String),
 }
 
-/// A certificate chain with its key, and the roots that client certificates must lead to.
-#[derive(Debug, Clone)]
-pub struct Credential {
-    /// What is presented to clients.
-    pub key: Arc<CertifiedKey>,
-    /// From `ca.crt`, if there is one.
-    pub client_roots: Option<Arc<RootCertStore>>,
-}
-
 /// The directory that credentials are read from.
 #[derive(Debug, Clone)]
 pub struct CredentialDirectory {
@@ -79,7 +69,7 @@ impl CredentialDirectory {
     }
 
     /// Reads the credential called `name`; `None` when nobody has provided it.
-    pub fn read(&self, name: &str) -> Result<Option<Credential>, CredentialError> {
+    pub fn read(&self, name: &str) -> Result<Option<Arc<CertifiedKey>>, CredentialError> {
         check_name(name)?;
         let directory = self.path.join(name);
         let certificate = directory.join("tls.crt");
@@ -114,7 +104,7 @@ impl CredentialDirectory {
             return files;
         };
         for directory in directories.flatten() {
-            for name in ["tls.crt", "tls.key", "ca.crt"] {
+            for name in ["tls.crt", "tls.key"] {
                 let path = directory.path().join(name);
                 if let Ok(metadata) = fs::metadata(&path) {
                     files.push((path, metadata.len(), metadata.modified().ok()));
@@ -167,19 +157,6 @@ fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CredentialError> {
         Ok(chain) if !chain.is_empty() => Ok(chain),
         _ => Err(content),
     }
-}
-
-fn roots(path: &Path) -> Result<RootCertStore, CredentialError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in chain(path)? {
-        roots
-            .add(certificate)
-            .map_err(|_| CredentialError::Content {
-                path: path.to_owned(),
-                expected: "certificates of authorities",
-            })?;
-    }
-    Ok(roots)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CredentialError> {

@@ -9,7 +9,6 @@ mod detect;
 mod drain;
 mod h1;
 mod h2;
-mod hosts;
 mod pace;
 mod relay;
 mod request_head;

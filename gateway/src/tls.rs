@@ -1,184 +1,130 @@
 //! Ends TLS: the server name picks a `Gateway` server, the server its certificate and its terms.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use policies::listener::{GatewayListeners, GatewayPort, ListenerTls, Protocol, TlsVersion};
 use rustls::crypto::CryptoProvider;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::connection::{HttpVersion, TlsFacts};
-use crate::credentials::Credential;
-use crate::hosts::HostPattern;
 
 const H2: &[u8] = b"h2";
 const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// Whether clients must show a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ClientCertificate {
-    /// Not asked for (`SIMPLE`).
-    Ignored,
-    /// Asked for; a certificate that is shown must be valid (`OPTIONAL_MUTUAL`).
-    Optional,
-    /// Required (`MUTUAL`).
-    Required,
+/// What a server's terms depend on.
+type Terms = (Arc<str>, TlsVersion);
+
+/// The TLS servers in force: the listeners of a snapshot with the certificates at hand.
+#[derive(Debug, Default)]
+pub(crate) struct TlsServers {
+    listeners: GatewayListeners,
+    configs: HashMap<Terms, Arc<ServerConfig>>,
 }
 
-/// One TLS server of one port.
-#[derive(Debug)]
-pub(crate) struct TlsServer {
-    /// The names it answers to.
-    pub(crate) hosts: Vec<HostPattern>,
-    /// Its certificate and terms; `None` while its certificate is missing.
-    pub(crate) config: Option<Arc<ServerConfig>>,
+impl TlsServers {
+    /// Joins the listeners with their certificates; a server whose certificate is missing refuses
+    /// its handshakes. Names the credentials that could not be used.
+    pub(crate) fn new(
+        listeners: &GatewayListeners,
+        certificates: &HashMap<Arc<str>, Arc<CertifiedKey>>,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Self, rustls::Error> {
+        let mut configs = HashMap::new();
+        for tls in terms(listeners) {
+            if let Some(certificate) = certificates.get(&tls.credential_name) {
+                let config = server_config(certificate, tls.min_version, provider)?;
+                configs.insert((Arc::clone(&tls.credential_name), tls.min_version), config);
+            }
+        }
+        Ok(Self { listeners: listeners.clone(), configs })
+    }
+
+    fn config(&self, port: u16, name: Option<&str>) -> Option<Arc<ServerConfig>> {
+        let tls = self.listeners.port(port)?.server_for(name)?.tls.as_ref()?;
+        self.configs.get(&(Arc::clone(&tls.credential_name), tls.min_version)).cloned()
+    }
 }
 
-/// One port of a generation of TLS servers.
-#[derive(Debug)]
-pub(crate) struct TlsPort {
-    /// The port that `Gateway` documents name.
-    pub(crate) port: u16,
-    /// Its servers.
-    pub(crate) servers: Vec<TlsServer>,
+/// The TLS of every server, in document order.
+pub(crate) fn terms(listeners: &GatewayListeners) -> impl Iterator<Item = &ListenerTls> {
+    listeners.ports.iter().flat_map(|port| &port.servers).filter_map(|server| server.tls.as_ref())
 }
 
-/// The TLS servers in force; replaced as a whole.
+/// Whether `host`, without its port, belongs to the very server that `sni` chose. A connection may
+/// not reach a server whose terms it has not met (RFC 9110 §15.5.20).
+pub(crate) fn same_server(port: &GatewayPort, sni: Option<&str>, host: &str) -> bool {
+    match (port.server_for(sni), port.server_for(Some(host))) {
+        (Some(chosen), Some(meant)) => std::ptr::eq(chosen, meant),
+        // The route table answers for a host that no server has.
+        (_, None) => true,
+        (None, Some(_)) => false,
+    }
+}
+
+/// Performs handshakes with the TLS servers in force.
 #[derive(Debug, Default)]
 pub(crate) struct TlsTerminator {
-    ports: ArcSwap<Vec<TlsPort>>,
+    servers: ArcSwap<TlsServers>,
 }
 
 impl TlsTerminator {
-    /// Puts a new generation in force, for the handshakes from now on.
-    pub(crate) fn publish(&self, ports: Vec<TlsPort>) {
-        self.ports.store(Arc::new(ports));
+    /// Puts new servers in force, for the handshakes from now on.
+    pub(crate) fn publish(&self, servers: TlsServers) {
+        self.servers.store(Arc::new(servers));
     }
 
     /// Whether connections to `port` begin with a TLS handshake.
     pub(crate) fn serves(&self, port: u16) -> bool {
-        self.ports.load().iter().any(|entry| entry.port == port)
+        let servers = self.servers.load();
+        servers.listeners.port(port).is_some_and(|port| port.protocol == Protocol::Https)
     }
 
     /// Performs the handshake. The caller sets the deadline.
     ///
     /// # Errors
-    /// The handshake failed, or no server answers to the name: then the connection is closed.
+    /// The handshake failed, or no server with a certificate answers to the name: then the
+    /// connection is closed.
     pub(crate) async fn accept(
         &self,
         port: u16,
         tcp: TcpStream,
     ) -> io::Result<(TlsStream<TcpStream>, TlsFacts, HttpVersion)> {
         let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await?;
-        let name = hello
-            .client_hello()
-            .server_name()
-            .map(str::to_ascii_lowercase);
-        let config = self.config_for(port, name.as_deref()).ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::NotFound,
-                "no server with a certificate has this name",
-            )
+        let name = hello.client_hello().server_name().map(str::to_ascii_lowercase);
+        let config = self.servers.load().config(port, name.as_deref()).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, "no server with a certificate has this name")
         })?;
         let stream = hello.into_stream(config).await?;
-        let (_, session) = stream.get_ref();
-        let version = if session.alpn_protocol() == Some(H2) {
-            HttpVersion::Two
-        } else {
-            HttpVersion::One
+        let version = match stream.get_ref().1.alpn_protocol() {
+            Some(H2) => HttpVersion::Two,
+            _ => HttpVersion::One,
         };
-        let facts = TlsFacts {
-            sni: name.unwrap_or_default().into(),
-            client_certificate: session
-                .peer_certificates()
-                .and_then(<[_]>::first)
-                .map(|certificate| sha256(certificate)),
-        };
-        Ok((stream, facts, version))
-    }
-
-    /// The terms of the server that answers to `name`; the most specific one wins. Without a name
-    /// only a server for every host will do.
-    fn config_for(&self, port: u16, name: Option<&str>) -> Option<Arc<ServerConfig>> {
-        let ports = self.ports.load();
-        let entry = ports.iter().find(|entry| entry.port == port)?;
-        let best = entry
-            .servers
-            .iter()
-            .filter_map(|server| {
-                let rank = server
-                    .hosts
-                    .iter()
-                    .filter_map(|host| host.rank(name))
-                    .max()?;
-                Some((rank, server))
-            })
-            .max_by_key(|(rank, _)| *rank)?;
-        best.1.config.clone()
+        Ok((stream, TlsFacts { sni: name.map(Arc::from) }, version))
     }
 }
 
-fn sha256(certificate: &[u8]) -> [u8; 32] {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate);
-    let mut bytes = [0; 32];
-    for (to, from) in bytes.iter_mut().zip(digest.as_ref()) {
-        *to = *from;
-    }
-    bytes
-}
-
-/// The terms of one server.
-///
-/// # Errors
-/// `MUTUAL` without roots, or roots that are of no use.
-pub(crate) fn server_config(
-    credential: &Credential,
-    versions: &[&'static SupportedProtocolVersion],
-    clients: ClientCertificate,
-    provider: Arc<CryptoProvider>,
-) -> Result<Arc<ServerConfig>, TlsTermsError> {
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(versions)?;
-    let builder = match clients {
-        ClientCertificate::Ignored => builder.with_no_client_auth(),
-        ClientCertificate::Optional | ClientCertificate::Required => {
-            let roots = credential
-                .client_roots
-                .clone()
-                .ok_or(TlsTermsError::NoClientRoots)?;
-            let mut verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
-            if clients == ClientCertificate::Optional {
-                verifier = verifier.allow_unauthenticated();
-            }
-            builder.with_client_cert_verifier(verifier.build()?)
-        }
+fn server_config(
+    certificate: &Arc<CertifiedKey>,
+    oldest: TlsVersion,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let versions: &[&SupportedProtocolVersion] = match oldest {
+        TlsVersion::V1_2 => &[&TLS13, &TLS12],
+        TlsVersion::V1_3 => &[&TLS13],
     };
-    let resolver = Arc::new(SingleCertAndKey::from(Arc::clone(&credential.key)));
-    let mut config = builder.with_cert_resolver(resolver);
+    let resolver = Arc::new(SingleCertAndKey::from(Arc::clone(certificate)));
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(versions)?
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
     config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
-    if clients != ClientCertificate::Ignored {
-        // A resumed session would skip the verifier (design, decision 8).
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-    }
     Ok(Arc::new(config))
-}
-
-/// Why the terms of a TLS server cannot be met.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TlsTermsError {
-    /// Client certificates are asked for, but nobody says which.
-    #[error("client certificates are required but the credential has no ca.crt")]
-    NoClientRoots,
-    /// The roots for client certificates are unusable.
-    #[error("the roots for client certificates cannot be used")]
-    ClientRoots(#[from] rustls::server::VerifierBuilderError),
-    /// Versions and cipher suites do not fit together.
-    #[error("the TLS versions cannot be served")]
-    Versions(#[from] rustls::Error),
 }
