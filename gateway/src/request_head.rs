@@ -1,9 +1,11 @@
 //! A request head after the first look at it: unambiguous, or refused.
 
+use dataplane::headers::underscore_name;
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
+use policies::host::split_port;
 use thiserror::Error;
 
 /// Why a request head is refused before anything is decided about it.
@@ -63,8 +65,6 @@ pub(crate) struct RequestHead {
     pub(crate) query: Option<String>,
     /// The headers, as they were sent.
     pub(crate) headers: HeaderMap,
-    /// The client asked for `101 Switching Protocols`.
-    pub(crate) upgrade: bool,
     /// The client waits for `100 Continue` before it sends its body.
     pub(crate) expects_continue: bool,
 }
@@ -86,7 +86,6 @@ impl RequestHead {
             host: host(header)?,
             raw_path,
             query,
-            upgrade: session.is_upgrade_req() && connection_says_upgrade(&header.headers),
             expects_continue: expectation(header)?,
             headers: header.headers.clone(),
         })
@@ -126,10 +125,10 @@ fn check_framing(session: &ServerSession, header: &RequestHeader) -> Result<(), 
 }
 
 fn check_names(headers: &HeaderMap) -> Result<(), BadRequest> {
-    if headers.keys().any(|name| name.as_str().contains('_')) {
-        return Err(BadRequest::Underscore);
+    match underscore_name(headers) {
+        Some(_) => Err(BadRequest::Underscore),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn host(header: &RequestHeader) -> Result<String, BadRequest> {
@@ -139,9 +138,10 @@ fn host(header: &RequestHeader) -> Result<String, BadRequest> {
         (None, _) => return Err(BadRequest::Host),
     };
     let mut host = host.to_ascii_lowercase();
-    let name_end = port_separator(&host).unwrap_or(host.len());
-    if host.get(..name_end).is_some_and(|name| name.ends_with('.')) {
-        host.remove(name_end - 1);
+    let name = split_port(&host).0;
+    if name.ends_with('.') {
+        // The root's dot: `example.com.` is `example.com`.
+        host.remove(name.len() - 1);
     }
     let valid = !host.is_empty()
         && host.bytes().all(|byte| {
@@ -153,21 +153,6 @@ fn host(header: &RequestHeader) -> Result<String, BadRequest> {
     } else {
         Err(BadRequest::Host)
     }
-}
-
-/// Where the `:port` of a host begins, if it has one; the colons of an IPv6 literal are not it.
-fn port_separator(host: &str) -> Option<usize> {
-    let after_literal = host.rfind(']').map_or(0, |bracket| bracket + 1);
-    host.get(after_literal..)?
-        .rfind(':')
-        .map(|at| after_literal + at)
-}
-
-/// A host without its port.
-pub(crate) fn without_port(host: &str) -> &str {
-    port_separator(host)
-        .and_then(|at| host.get(..at))
-        .unwrap_or(host)
 }
 
 /// Path and query. Pingora has brought absolute form to origin form in `uri`, and compared its
@@ -191,13 +176,4 @@ fn expectation(header: &RequestHeader) -> Result<bool, BadRequest> {
         Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(true),
         Some(_) => Err(BadRequest::Expectation),
     }
-}
-
-fn connection_says_upgrade(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(http::header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
 }

@@ -1,0 +1,116 @@
+//! Makes a request fit to be judged: one canonical path, nothing forged, everything we vouch for.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use authz::path::normalize;
+use dataplane::headers::{
+    FORWARDED_FOR, RequestIdSource, TraceContext, TraceRole, Upgrades, XfccMode,
+    append_forwarded_for, apply_xfcc, ensure_request_id, ensure_trace, set_forwarded_proto,
+    strip_edge, strip_hop_by_hop, websocket_upgrade,
+};
+use dataplane::local_reply::is_grpc;
+use http::header::{EXPECT, HOST};
+use http::{HeaderMap, HeaderValue, Method, Version};
+use policies::mesh::PathNormalization;
+use policies::route::RequestView;
+
+use crate::connection::Connection;
+use crate::request_head::{BadRequest, RequestHead};
+
+/// A request that is judged, routed and forwarded exactly as it stands here.
+#[derive(Debug)]
+pub(crate) struct Tidied {
+    /// The method.
+    pub(crate) method: Method,
+    /// The version the client used.
+    pub(crate) version: Version,
+    /// The host, lower case, with the port if one was sent.
+    pub(crate) host: String,
+    /// The canonical path.
+    pub(crate) path: String,
+    /// What follows the question mark.
+    pub(crate) query: Option<String>,
+    /// The headers, without those of the hop and without forged ones, with ours.
+    pub(crate) headers: HeaderMap,
+    /// The request is a WebSocket handshake.
+    pub(crate) websocket: bool,
+    /// The request is gRPC's.
+    pub(crate) grpc: bool,
+    /// The client waits for `100 Continue`.
+    pub(crate) expects_continue: bool,
+    /// `x-request-id`.
+    pub(crate) request_id: HeaderValue,
+    /// The trace that the request belongs to.
+    pub(crate) trace: TraceContext,
+}
+
+impl Tidied {
+    /// Tidies the request that came over `connection`.
+    pub(crate) fn new(
+        head: RequestHead,
+        connection: &Connection,
+        normalization: PathNormalization,
+    ) -> Result<Self, BadRequest> {
+        let RequestHead { method, version, host, raw_path, query, mut headers, .. } = head;
+        let path = match normalize(&raw_path, normalization).map_err(|_| BadRequest::Target)? {
+            Cow::Borrowed(path) if path.len() == raw_path.len() => raw_path,
+            path => path.into_owned(),
+        };
+        let websocket = version == Version::HTTP_11 && websocket_upgrade(&headers);
+        let upgrades = if websocket { Upgrades::Keep } else { Upgrades::Strip };
+        strip_hop_by_hop(&mut headers, upgrades);
+        strip_edge(&mut headers);
+        apply_xfcc(&mut headers, XfccMode::SanitizeSet, None, None);
+        headers.remove(EXPECT);
+        append_forwarded_for(&mut headers, connection.peer.ip());
+        set_forwarded_proto(&mut headers, connection.scheme());
+        let request_id = ensure_request_id(&mut headers, RequestIdSource::Fresh);
+        let trace = ensure_trace(&mut headers, TraceRole::Forward);
+        headers.insert(HOST, HeaderValue::from_str(&host).map_err(|_| BadRequest::Host)?);
+        Ok(Self {
+            grpc: is_grpc(&headers),
+            expects_continue: head.expects_continue,
+            method,
+            version,
+            host,
+            path,
+            query,
+            headers,
+            websocket,
+            request_id,
+            trace,
+        })
+    }
+
+    /// What routing looks at.
+    pub(crate) fn view<'a>(&'a self, connection: &Connection) -> RequestView<'a> {
+        RequestView {
+            host: &self.host,
+            port: connection.port,
+            path: &self.path,
+            query: self.query.as_deref(),
+            method: self.method.as_str(),
+            scheme: connection.scheme(),
+            headers: &self.headers,
+        }
+    }
+
+    /// Path and query, as they are logged.
+    pub(crate) fn target(&self) -> String {
+        match &self.query {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.clone(),
+        }
+    }
+
+    /// `x-forwarded-for`, as it is forwarded and logged.
+    pub(crate) fn forwarded_for(&self) -> Option<HeaderValue> {
+        self.headers.get(&FORWARDED_FOR).cloned()
+    }
+
+    /// The trace's id, as it is logged.
+    pub(crate) fn trace_id(&self) -> Arc<str> {
+        self.trace.trace_id_text().into()
+    }
+}
