@@ -6,11 +6,11 @@ use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::stub::ConnectionCount;
 use bytes::Bytes;
 use pingora::apps::HttpServerApp;
 use pingora::server::ShutdownWatch;
 use tokio::net::{TcpListener, TcpStream};
+use runtime::lifecycle::ConnectionCount;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 

@@ -85,16 +85,7 @@ impl CredentialDirectory {
             })?,
             &key,
         )?;
-        let ca = directory.join("ca.crt");
-        let client_roots = if ca.exists() {
-            Some(Arc::new(roots(&ca)?))
-        } else {
-            None
-        };
-        Ok(Some(Credential {
-            key: Arc::new(certified),
-            client_roots,
-        }))
+        Ok(Some(Arc::new(certified)))
     }
 
     /// Changes whenever a credential file does.

@@ -2,6 +2,8 @@
 
 pub mod command;
 
+pub mod config;
+
 mod accept;
 mod connection;
 mod credentials;
@@ -15,14 +17,6 @@ mod request_head;
 mod response;
 mod session_body;
 mod stream;
+mod tidy;
 mod tls;
 mod tunnel;
-mod stub {
-    #[derive(Debug, Clone, Default)]
-    pub struct ConnectionCount(std::sync::Arc<()>);
-    impl ConnectionCount {
-        pub fn enter(&self) -> Self {
-            self.clone()
-        }
-    }
-}

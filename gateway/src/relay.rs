@@ -10,7 +10,6 @@ use http_body::Body;
 use pingora::protocols::http::ServerSession;
 use thiserror::Error;
 
-use crate::response::write_trailers;
 use crate::session_body::Upload;
 
 /// Which side ended an exchange early.
@@ -77,7 +76,7 @@ where
                 if let Ok(trailers) = frame.into_trailers() {
                     let said = Trailer::of(&trailers);
                     if session.is_http2() {
-                        write_trailers(session, trailers).await?;
+                        session.write_response_trailers(trailers).await?;
                     } else {
                         session.finish_body().await?;
                     }

@@ -6,39 +6,43 @@ use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use policies::host::split_port;
-use thiserror::Error;
 
 /// Why a request head is refused before anything is decided about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BadRequest {
     /// RFC 9112 §3.2; over HTTP/2, neither `:authority` nor `Host`.
-    #[error("missing or empty host")]
     Host,
     /// Both framings at once: a smuggling attempt (RFC 9112 §6.1).
-    #[error("both content-length and transfer-encoding")]
     Framing,
     /// Only `chunked` is understood.
-    #[error("transfer-encoding is not chunked")]
     TransferEncoding,
     /// A request target that is not a path, or not UTF-8.
-    #[error("the request target is not a valid path")]
     Target,
     /// `a_b` and `a-b` are one name to many an application.
-    #[error("a header name with an underscore")]
     Underscore,
     /// RFC 9110 §10.1.1.
-    #[error("the expectation cannot be met")]
     Expectation,
     /// This proxy opens no tunnels for strangers.
-    #[error("CONNECT is not served")]
     Connect,
     /// Neither HTTP/1.0, HTTP/1.1 nor HTTP/2.
-    #[error("the HTTP version is not supported")]
     Version,
 }
 
 impl BadRequest {
+    /// What the client is told.
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::Host => "missing or malformed host",
+            Self::Framing => "both content-length and transfer-encoding",
+            Self::TransferEncoding => "transfer-encoding is not chunked",
+            Self::Target => "the request target is not a valid path",
+            Self::Underscore => "a header name has an underscore",
+            Self::Expectation => "the expectation cannot be met",
+            Self::Connect => "CONNECT is not served",
+            Self::Version => "the HTTP version is not supported",
+        }
+    }
+
     /// The status to answer with.
     pub(crate) const fn status(self) -> StatusCode {
         match self {

@@ -90,7 +90,3 @@ pub(crate) async fn write_whole(
     Ok(())
 }
 
-/// Writes trailers where the protocol can carry them: Pingora's HTTP/1 session cannot.
-pub(crate) async fn write_trailers(session: &mut ServerSession, trailers: HeaderMap) -> Written {
-    session.write_response_trailers(trailers).await
-}

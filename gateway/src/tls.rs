@@ -1,6 +1,6 @@
 //! Ends TLS: the server name picks a `Gateway` server, the server its certificate and its terms.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ type Terms = (Arc<str>, TlsVersion);
 #[derive(Debug, Default)]
 pub(crate) struct TlsServers {
     listeners: GatewayListeners,
-    configs: HashMap<Terms, Arc<ServerConfig>>,
+    configs: BTreeMap<Terms, Arc<ServerConfig>>,
 }
 
 impl TlsServers {
@@ -37,7 +37,7 @@ impl TlsServers {
         certificates: &HashMap<Arc<str>, Arc<CertifiedKey>>,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, rustls::Error> {
-        let mut configs = HashMap::new();
+        let mut configs = BTreeMap::new();
         for tls in terms(listeners) {
             if let Some(certificate) = certificates.get(&tls.credential_name) {
                 let config = server_config(certificate, tls.min_version, provider)?;

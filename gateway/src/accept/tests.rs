@@ -102,7 +102,7 @@ async fn start() -> Running {
             idle: Duration::from_millis(500),
             stream_idle: Duration::from_secs(5),
         },
-        connections: crate::stub::ConnectionCount::default(),
+        connections: runtime::lifecycle::ConnectionCount::default(),
         draining,
     });
     tokio::spawn(door.accept(listener));

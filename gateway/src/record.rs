@@ -1,0 +1,228 @@
+//! What is remembered of a request while it is served, for the metrics and the access log.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use dataplane::LocalReply;
+use dataplane::telemetry::{
+    AccessLog, AccessRecord, Observation, PartyId, Reporter, RequestMetrics, RequestProtocol,
+    ResponseFlags, Security, ServiceId,
+};
+use http::header::{HOST, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use pingora::protocols::http::ServerSession;
+
+use crate::connection::Connection;
+use crate::tidy::Tidied;
+
+/// One request, from its head to its last byte.
+#[derive(Debug)]
+pub(crate) struct Record {
+    started: Instant,
+    grpc: bool,
+    grpc_status: Option<u16>,
+    flags: ResponseFlags,
+    service: ServiceId,
+    destination: PartyId,
+    /// Absent when no log is kept.
+    line: Option<Box<AccessRecord>>,
+}
+
+impl Record {
+    /// Begins when the head is complete.
+    pub(crate) fn begin(
+        session: &ServerSession,
+        connection: &Connection,
+        log: &AccessLog,
+    ) -> Self {
+        let line = log.is_on().then(|| Box::new(blank_line(session, connection)));
+        Self {
+            started: Instant::now(),
+            grpc: false,
+            grpc_status: None,
+            flags: ResponseFlags::default(),
+            service: ServiceId::default(),
+            destination: PartyId::default(),
+            line,
+        }
+    }
+
+    /// How long the request has taken so far.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// When the request began.
+    pub(crate) const fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// The request is tidy: from now on the log shows it as it was judged.
+    pub(crate) fn tidied(&mut self, request: &Tidied) {
+        self.grpc = request.grpc;
+        if let Some(line) = &mut self.line {
+            line.path = request.target();
+            line.x_forwarded_for = request.forwarded_for();
+            line.request_id = Some(request.request_id.clone());
+            line.authority = request.headers.get(HOST).cloned();
+            line.trace_id = Some(request.trace_id());
+        }
+    }
+
+    /// The generation of the policies that judge the request.
+    pub(crate) fn generation(&mut self, generation: u64) {
+        self.note(|line| line.generation = generation);
+    }
+
+    /// A rule decided.
+    pub(crate) fn decided(&mut self, rule: impl FnOnce() -> Arc<str>) {
+        self.note(|line| line.policy = Some(rule()));
+    }
+
+    /// The decision has a number that the client was told.
+    pub(crate) fn decision(&mut self, id: &str) {
+        self.note(|line| line.decision_id = Some(id.into()));
+    }
+
+    /// The route that matched.
+    pub(crate) fn route(&mut self, name: Option<&Arc<str>>) {
+        self.note(|line| line.route_name = name.cloned());
+    }
+
+    /// The cluster that was chosen.
+    pub(crate) fn cluster(&mut self, service: ServiceId, name: impl FnOnce() -> Arc<str>) {
+        self.service = service;
+        self.note(|line| line.upstream_cluster = Some(name()));
+    }
+
+    /// The endpoint that answered, or was tried last.
+    pub(crate) fn endpoint(
+        &mut self,
+        destination: PartyId,
+        address: Option<std::net::SocketAddr>,
+        attempts: u32,
+    ) {
+        self.destination = destination;
+        self.note(|line| {
+            line.upstream_host = address;
+            line.attempts = attempts;
+        });
+    }
+
+    /// The head of the upstream's response arrived.
+    pub(crate) fn upstream_answered(&mut self, after: Duration, headers: &HeaderMap) {
+        self.grpc_status(headers.get("grpc-status"));
+        self.note(|line| {
+            line.upstream_service_time = Some(after);
+            line.details = Arc::from("via_upstream");
+        });
+    }
+
+    /// A `grpc-status`, of the head or of the trailers.
+    pub(crate) fn grpc_status(&mut self, status: Option<&HeaderValue>) {
+        let status = status.and_then(|value| value.to_str().ok()?.parse().ok());
+        if self.grpc && status.is_some() {
+            self.grpc_status = status;
+        }
+    }
+
+    /// We answer ourselves.
+    pub(crate) fn replied(&mut self, reply: &LocalReply) {
+        self.ended(reply.flags, reply.details.clone());
+        if self.grpc {
+            self.grpc_status = Some(reply.grpc_status().code());
+        }
+    }
+
+    /// The exchange ended in a way that the status does not tell.
+    pub(crate) fn ended(&mut self, flags: ResponseFlags, details: impl Into<Cow<'static, str>>) {
+        self.flags |= flags;
+        self.note(|line| line.details = Arc::from(&*details.into()));
+    }
+
+    /// What TLS or TCP said.
+    pub(crate) fn transport_failure(&mut self, cause: &Arc<str>) {
+        self.note(|line| line.upstream_transport_failure_reason = Some(Arc::clone(cause)));
+    }
+
+    /// Counts and logs the request, which is over.
+    pub(crate) fn finish(
+        self,
+        session: &ServerSession,
+        source: PartyId,
+        metrics: &RequestMetrics,
+        log: &AccessLog,
+    ) {
+        let duration = self.started.elapsed();
+        let response_code =
+            session.response_written().map_or(0, |response| StatusCode::as_u16(&response.status));
+        let request_bytes = u64::try_from(session.body_bytes_read()).unwrap_or(u64::MAX);
+        let response_bytes = u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX);
+        metrics.observe(&Observation {
+            reporter: Reporter::Source,
+            source,
+            destination: self.destination,
+            service: self.service,
+            protocol: if self.grpc { RequestProtocol::Grpc } else { RequestProtocol::Http },
+            response_code,
+            flags: self.flags,
+            grpc_status: self.grpc_status,
+            security: Security::Unknown,
+            duration,
+            request_bytes,
+            response_bytes,
+        });
+        if let Some(mut line) = self.line {
+            line.response_code = response_code;
+            line.grpc_status = self.grpc_status;
+            line.flags = self.flags;
+            line.bytes_received = request_bytes;
+            line.bytes_sent = response_bytes;
+            line.duration = duration;
+            log.write(*line);
+        }
+    }
+
+    fn note(&mut self, note: impl FnOnce(&mut AccessRecord)) {
+        if let Some(line) = &mut self.line {
+            note(line);
+        }
+    }
+}
+
+/// A line with what is known of every request, also of one that is refused at once.
+fn blank_line(session: &ServerSession, connection: &Connection) -> AccessRecord {
+    let header = session.req_header();
+    AccessRecord {
+        start: SystemTime::now(),
+        method: Method::clone(&header.method),
+        path: String::from_utf8_lossy(header.raw_path()).into_owned(),
+        protocol: Version::clone(&header.version),
+        response_code: 0,
+        grpc_status: None,
+        flags: ResponseFlags::default(),
+        details: Arc::default(),
+        upstream_transport_failure_reason: None,
+        bytes_received: 0,
+        bytes_sent: 0,
+        duration: Duration::ZERO,
+        upstream_service_time: None,
+        x_forwarded_for: None,
+        user_agent: header.headers.get(USER_AGENT).cloned(),
+        request_id: None,
+        authority: header.headers.get(HOST).cloned(),
+        upstream_host: None,
+        upstream_cluster: None,
+        route_name: None,
+        downstream_remote_address: Some(connection.peer),
+        downstream_local_address: Some(connection.local),
+        requested_server_name: connection.tls.as_ref().and_then(|tls| tls.sni.clone()),
+        source_principal: None,
+        policy: None,
+        decision_id: None,
+        trace_id: None,
+        attempts: 0,
+        generation: 0,
+    }
+}

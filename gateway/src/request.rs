@@ -1,0 +1,132 @@
+//! A request, phase by phase: accept, identity, tidy, authorize, route, forward, log.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use authz::facts::{Facts, HttpFacts};
+use dataplane::snapshot::Snapshot;
+use dataplane::{LocalReply, random};
+use http::{HeaderName, HeaderValue};
+use pingora::apps::{HttpServerApp, ReusedHttpStream};
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+use policies::host::split_port;
+use policies::route::{HttpRoute, RouteAction};
+
+use crate::connection::Connection;
+use crate::exchange::{Exchange, Stop};
+use crate::gateway::Gateway;
+use crate::record::Record;
+use crate::request_head::RequestHead;
+use crate::tidy::Tidied;
+use crate::tls::same_server;
+use crate::{answer, forward, session};
+
+/// Names the line of the access log that says which rule refused a request.
+static DECISION: HeaderName = HeaderName::from_static("x-portcullis-decision");
+
+#[async_trait]
+impl HttpServerApp for Gateway {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        draining: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        let connection = session::accept(&mut session, draining).await?;
+        let mut record = Record::begin(&session, &connection, &self.access_log);
+        let mut exchange = Exchange {
+            session: &mut session,
+            connection: &connection,
+            draining,
+            record: &mut record,
+        };
+        let end = match self.serve(&mut exchange).await {
+            Err(Stop::Reply(reply)) => answer::reply(&mut exchange, &reply).await,
+            end => end,
+        };
+        record.finish(&session, &end, self);
+        session::finish(session, end.is_ok()).await
+    }
+}
+
+impl Gateway {
+    /// The phases of a request whose head has arrived. What the request stops at is its answer.
+    async fn serve(&self, exchange: &mut Exchange<'_>) -> Result<(), Stop> {
+        let snapshot = self.policies.current().ok_or_else(LocalReply::not_ready)?;
+        let request = self.tidy(exchange, &snapshot)?;
+        authorize(exchange, &snapshot, &request)?;
+        let route = find_route(exchange, &snapshot, &request)?;
+        match &route.action {
+            RouteAction::Redirect(redirect) => {
+                answer::redirect(exchange, redirect, route, &request).await
+            }
+            RouteAction::DirectResponse(direct) => answer::direct(exchange, direct, route).await,
+            RouteAction::Forward(clusters) => {
+                forward::forward(self, exchange, &snapshot, route, clusters, request).await
+            }
+        }
+    }
+
+    /// One canonical request, without anything forged.
+    fn tidy(&self, exchange: &mut Exchange<'_>, snapshot: &Snapshot) -> Result<Tidied, Stop> {
+        exchange.record.generation(snapshot.generation);
+        let head = RequestHead::of(exchange.session)?;
+        let request = Tidied::new(head, exchange.connection, self.normalization)?;
+        exchange.record.tidied(&request);
+        Ok(request)
+    }
+}
+
+/// AuthorizationPolicy at the edge: the documents speak of the logical port. A client outside the
+/// mesh has no identity that they could name.
+fn authorize(
+    exchange: &mut Exchange<'_>,
+    snapshot: &Snapshot,
+    request: &Tidied,
+) -> Result<(), Stop> {
+    let connection = exchange.connection;
+    let decision = snapshot.authz.decide(&Facts {
+        peer: None,
+        source_ip: connection.peer.ip(),
+        remote_ip: connection.peer.ip(),
+        destination_ip: connection.local.ip(),
+        destination_port: connection.port,
+        sni: connection.sni(),
+        http: Some(HttpFacts {
+            method: request.method.as_str(),
+            host: &request.host,
+            path: &request.path,
+            headers: &request.headers,
+        }),
+    });
+    if let Some(rule) = decision.by {
+        exchange.record.decided(|| rule.to_string().into());
+    }
+    if decision.is_allowed() {
+        return Ok(());
+    }
+    let id = format!("{:016x}", random::number());
+    exchange.record.decision(&id);
+    let mut reply = LocalReply::denied(decision.by.map(|rule| rule.to_string()).as_deref());
+    reply.header = HeaderValue::try_from(id).ok().map(|id| (DECISION.clone(), id));
+    Err(reply.into())
+}
+
+/// The route of a request; 421 when its host is another TLS server's, 404 when nobody's.
+fn find_route<'a>(
+    exchange: &mut Exchange<'_>,
+    snapshot: &'a Snapshot,
+    request: &Tidied,
+) -> Result<&'a HttpRoute, Stop> {
+    let connection = exchange.connection;
+    if let Some(tls) = &connection.tls
+        && let Some(port) = snapshot.listeners.as_ref().and_then(|all| all.port(connection.port))
+        && !same_server(port, tls.sni.as_deref(), split_port(&request.host).0)
+    {
+        return Err(LocalReply::misdirected().into());
+    }
+    let route =
+        snapshot.routes.find(&request.view(connection)).ok_or_else(LocalReply::no_route)?;
+    exchange.record.route(route.name.as_ref());
+    Ok(route)
+}
