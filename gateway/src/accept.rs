@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use pingora::apps::HttpServerApp;
 use pingora::server::ShutdownWatch;
-use tokio::net::{TcpListener, TcpStream};
 use runtime::lifecycle::ConnectionCount;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 

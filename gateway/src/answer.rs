@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use dataplane::LocalReply;
 use http::header::{CONTENT_TYPE, LOCATION, SERVER};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Response};
 use policies::route::{DirectResponse, HttpRoute, Redirect};
 
 use crate::exchange::{Exchange, Stop};
@@ -47,21 +47,13 @@ pub(crate) async fn direct(
     let mut response = Response::new(Bytes::copy_from_slice(&direct.body));
     *response.status_mut() = direct.status;
     if !direct.body.is_empty() {
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     }
     route.response_headers.apply(response.headers_mut());
     exchange.record.answered("direct_response");
     send(exchange, response).await
-}
-
-/// Refuses a head that Pingora could not parse.
-pub(crate) fn malformed() -> LocalReply {
-    LocalReply::new(
-        StatusCode::BAD_REQUEST,
-        "malformed request",
-        dataplane::telemetry::ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR,
-        "http1.codec_error",
-    )
 }
 
 async fn send(exchange: &mut Exchange<'_>, mut response: Response<Bytes>) -> Result<(), Stop> {

@@ -130,7 +130,9 @@ pub struct DrainConfig {
 
 impl Default for DrainConfig {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(30) }
+        Self {
+            timeout: Duration::from_secs(30),
+        }
     }
 }
 
@@ -234,9 +236,18 @@ impl GatewayConfig {
 
     fn check(&self) -> Result<(), GatewayConfigError> {
         self.spiffe_id()?;
-        let empty = |key, help| Err(GatewayConfigError::Range { key, found: "empty", help });
+        let empty = |key, help| {
+            Err(GatewayConfigError::Range {
+                key,
+                found: "empty",
+                help,
+            })
+        };
         if self.listeners.is_empty() {
-            return empty("listeners", "map at least one port of a Gateway to an address");
+            return empty(
+                "listeners",
+                "map at least one port of a Gateway to an address",
+            );
         }
         if self.policies.is_empty() {
             return empty("policies", "name the files or directories of the documents");
@@ -250,12 +261,20 @@ impl GatewayConfig {
         ] {
             if value.is_zero() {
                 let help = "leave it out for the default";
-                return Err(GatewayConfigError::Range { key, found: "zero", help });
+                return Err(GatewayConfigError::Range {
+                    key,
+                    found: "zero",
+                    help,
+                });
             }
         }
         if self.threads == Some(0) {
             let help = "leave it out for one thread for each processor";
-            return Err(GatewayConfigError::Range { key: "threads", found: "zero", help });
+            return Err(GatewayConfigError::Range {
+                key: "threads",
+                found: "zero",
+                help,
+            });
         }
         Ok(())
     }

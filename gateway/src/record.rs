@@ -1,19 +1,20 @@
 //! What is remembered of a request while it is served, for the metrics and the access log.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use dataplane::LocalReply;
 use dataplane::telemetry::{
-    AccessLog, AccessRecord, Observation, PartyId, Reporter, RequestMetrics, RequestProtocol,
-    ResponseFlags, Security, ServiceId,
+    AccessLog, AccessRecord, Observation, PartyId, Reporter, RequestProtocol, ResponseFlags,
+    Security, ServiceId,
 };
+use dataplane::{LocalReply, Outcome};
 use http::header::{HOST, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::protocols::http::ServerSession;
 
 use crate::connection::Connection;
+use crate::exchange::Stop;
+use crate::gateway::Gateway;
 use crate::tidy::Tidied;
 
 /// One request, from its head to its last byte.
@@ -25,18 +26,17 @@ pub(crate) struct Record {
     flags: ResponseFlags,
     service: ServiceId,
     destination: PartyId,
+    service_time: Option<Duration>,
     /// Absent when no log is kept.
     line: Option<Box<AccessRecord>>,
 }
 
 impl Record {
     /// Begins when the head is complete.
-    pub(crate) fn begin(
-        session: &ServerSession,
-        connection: &Connection,
-        log: &AccessLog,
-    ) -> Self {
-        let line = log.is_on().then(|| Box::new(blank_line(session, connection)));
+    pub(crate) fn begin(session: &ServerSession, connection: &Connection, log: &AccessLog) -> Self {
+        let line = log
+            .is_on()
+            .then(|| Box::new(blank_line(session, connection)));
         Self {
             started: Instant::now(),
             grpc: false,
@@ -44,13 +44,9 @@ impl Record {
             flags: ResponseFlags::default(),
             service: ServiceId::default(),
             destination: PartyId::default(),
+            service_time: None,
             line,
         }
-    }
-
-    /// How long the request has taken so far.
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.started.elapsed()
     }
 
     /// When the request began.
@@ -96,27 +92,33 @@ impl Record {
         self.note(|line| line.upstream_cluster = Some(name()));
     }
 
-    /// The endpoint that answered, or was tried last.
-    pub(crate) fn endpoint(
-        &mut self,
-        destination: PartyId,
-        address: Option<std::net::SocketAddr>,
-        attempts: u32,
-    ) {
+    /// What forwarding came to.
+    pub(crate) fn forwarded(&mut self, destination: PartyId, outcome: &Outcome) {
         self.destination = destination;
+        self.flags |= outcome.flags;
+        self.service_time = outcome.service_time;
         self.note(|line| {
-            line.upstream_host = address;
-            line.attempts = attempts;
+            line.upstream_host = outcome.address;
+            line.attempts = outcome.attempts;
+            line.upstream_service_time = outcome.service_time;
+            line.upstream_transport_failure_reason = outcome.failure.clone();
         });
     }
 
+    /// How long the upstream took to begin its response.
+    pub(crate) const fn service_time(&self) -> Option<Duration> {
+        self.service_time
+    }
+
     /// The head of the upstream's response arrived.
-    pub(crate) fn upstream_answered(&mut self, after: Duration, headers: &HeaderMap) {
+    pub(crate) fn upstream_answered(&mut self, headers: &HeaderMap) {
         self.grpc_status(headers.get("grpc-status"));
-        self.note(|line| {
-            line.upstream_service_time = Some(after);
-            line.details = Arc::from("via_upstream");
-        });
+        self.note(|line| line.details = Arc::from("via_upstream"));
+    }
+
+    /// A route answers itself.
+    pub(crate) fn answered(&mut self, details: &'static str) {
+        self.note(|line| line.details = Arc::from(details));
     }
 
     /// A `grpc-status`, of the head or of the trailers.
@@ -129,42 +131,56 @@ impl Record {
 
     /// We answer ourselves.
     pub(crate) fn replied(&mut self, reply: &LocalReply) {
-        self.ended(reply.flags, reply.details.clone());
+        self.flags |= reply.flags;
+        self.note(|line| line.details = Arc::from(&*reply.details));
         if self.grpc {
             self.grpc_status = Some(reply.grpc_status().code());
         }
     }
 
-    /// The exchange ended in a way that the status does not tell.
-    pub(crate) fn ended(&mut self, flags: ResponseFlags, details: impl Into<Cow<'static, str>>) {
+    /// The exchange broke off.
+    fn stopped(&mut self, stop: &Stop) {
+        let (flags, details) = match stop {
+            Stop::Reply(reply) => (reply.flags, "local_reply"),
+            Stop::Client(_) => (
+                ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION,
+                "downstream_remote_disconnect",
+            ),
+            Stop::Upstream(error) => {
+                let cause: Arc<str> = error.to_string().into();
+                self.note(|line| line.upstream_transport_failure_reason = Some(cause));
+                (
+                    ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
+                    "upstream_reset_after_response_started{connection_termination}",
+                )
+            }
+            Stop::Deadline => (ResponseFlags::UPSTREAM_REQUEST_TIMEOUT, "response_timeout"),
+        };
         self.flags |= flags;
-        self.note(|line| line.details = Arc::from(&*details.into()));
-    }
-
-    /// What TLS or TCP said.
-    pub(crate) fn transport_failure(&mut self, cause: &Arc<str>) {
-        self.note(|line| line.upstream_transport_failure_reason = Some(Arc::clone(cause)));
+        self.note(|line| line.details = Arc::from(details));
     }
 
     /// Counts and logs the request, which is over.
-    pub(crate) fn finish(
-        self,
-        session: &ServerSession,
-        source: PartyId,
-        metrics: &RequestMetrics,
-        log: &AccessLog,
-    ) {
+    pub(crate) fn finish(mut self, session: &ServerSession, end: &Result<(), Stop>, at: &Gateway) {
+        if let Err(stop) = end {
+            self.stopped(stop);
+        }
         let duration = self.started.elapsed();
-        let response_code =
-            session.response_written().map_or(0, |response| StatusCode::as_u16(&response.status));
+        let response_code = session
+            .response_written()
+            .map_or(0, |response| StatusCode::as_u16(&response.status));
         let request_bytes = u64::try_from(session.body_bytes_read()).unwrap_or(u64::MAX);
         let response_bytes = u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX);
-        metrics.observe(&Observation {
+        at.metrics.observe(&Observation {
             reporter: Reporter::Source,
-            source,
+            source: at.source,
             destination: self.destination,
             service: self.service,
-            protocol: if self.grpc { RequestProtocol::Grpc } else { RequestProtocol::Http },
+            protocol: if self.grpc {
+                RequestProtocol::Grpc
+            } else {
+                RequestProtocol::Http
+            },
             response_code,
             flags: self.flags,
             grpc_status: self.grpc_status,
@@ -180,7 +196,7 @@ impl Record {
             line.bytes_received = request_bytes;
             line.bytes_sent = response_bytes;
             line.duration = duration;
-            log.write(*line);
+            at.access_log.write(*line);
         }
     }
 

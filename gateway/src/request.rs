@@ -52,7 +52,7 @@ impl HttpServerApp for Gateway {
 impl Gateway {
     /// The phases of a request whose head has arrived. What the request stops at is its answer.
     async fn serve(&self, exchange: &mut Exchange<'_>) -> Result<(), Stop> {
-        let snapshot = self.policies.current().ok_or_else(LocalReply::not_ready)?;
+        let snapshot = self.policies.snapshot().ok_or_else(LocalReply::not_ready)?;
         let request = self.tidy(exchange, &snapshot)?;
         authorize(exchange, &snapshot, &request)?;
         let route = find_route(exchange, &snapshot, &request)?;
@@ -107,8 +107,10 @@ fn authorize(
     }
     let id = format!("{:016x}", random::number());
     exchange.record.decision(&id);
-    let mut reply = LocalReply::denied(decision.by.map(|rule| rule.to_string()).as_deref());
-    reply.header = HeaderValue::try_from(id).ok().map(|id| (DECISION.clone(), id));
+    let mut reply = LocalReply::denied(decision.denial_details());
+    reply.header = HeaderValue::try_from(id)
+        .ok()
+        .map(|id| (DECISION.clone(), id));
     Err(reply.into())
 }
 
@@ -120,13 +122,18 @@ fn find_route<'a>(
 ) -> Result<&'a HttpRoute, Stop> {
     let connection = exchange.connection;
     if let Some(tls) = &connection.tls
-        && let Some(port) = snapshot.listeners.as_ref().and_then(|all| all.port(connection.port))
+        && let Some(port) = snapshot
+            .listeners
+            .as_ref()
+            .and_then(|all| all.port(connection.port))
         && !same_server(port, tls.sni.as_deref(), split_port(&request.host).0)
     {
         return Err(LocalReply::misdirected().into());
     }
-    let route =
-        snapshot.routes.find(&request.view(connection)).ok_or_else(LocalReply::no_route)?;
+    let route = snapshot
+        .routes
+        .find(&request.view(connection))
+        .ok_or_else(LocalReply::no_route)?;
     exchange.record.route(route.name.as_ref());
     Ok(route)
 }

@@ -89,4 +89,3 @@ pub(crate) async fn write_whole(
     }
     Ok(())
 }
-

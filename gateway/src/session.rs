@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::header::SERVER;
 use pingora::apps::{HttpPersistentSettings, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
-use crate::answer::malformed;
+use crate::answer::SERVER_NAME;
 use crate::connection::Connection;
-use crate::pace::Phase;
-use crate::response::write_whole;
 use crate::drain;
+use crate::pace::Phase;
 
 /// How long a refused client may go on sending before its connection is closed; closing at once
 /// could destroy the answer that it has not read yet (RFC 9112 §9.6).
@@ -25,21 +26,28 @@ pub(crate) async fn accept(
 ) -> Option<Arc<Connection>> {
     let connection = Connection::of(session)?;
     let pace = &connection.pace;
-    let read = loop {
+    let read = {
+        let read = session.read_request();
+        tokio::pin!(read);
         tokio::select! {
             biased;
-            read = session.read_request() => break read,
-            () = drain::begins(draining), if pace.phase() == Phase::Idle => {
-                session.shutdown().await;
-                return None;
-            }
+            read = &mut read => Some(read),
+            () = drain::begins(draining) => match pace.phase() {
+                Phase::Idle => None,
+                // A head has begun: it has its own deadline.
+                Phase::Head | Phase::Busy => Some(read.await),
+            },
         }
     };
     match read {
-        Ok(true) => {}
-        Ok(false) => return None,
-        Err(error) => {
-            refuse(session, &error, draining).await;
+        Some(Ok(true)) => {}
+        Some(Ok(false)) => return None,
+        Some(Err(error)) => {
+            refuse(session, &error).await;
+            return None;
+        }
+        None => {
+            session.shutdown().await;
             return None;
         }
     }
@@ -52,10 +60,12 @@ pub(crate) async fn accept(
 }
 
 /// Answers what is no request, unless the stream has already answered or nobody is there.
-async fn refuse(session: &mut ServerSession, error: &pingora::Error, draining: &ShutdownWatch) {
+async fn refuse(session: &mut ServerSession, error: &pingora::Error) {
     if matches!(error.etype(), pingora::ErrorType::InvalidHTTPHeader) {
-        let written = session.respond_error(400).await;
-        drop(written);
+        let mut answer = ServerSession::generate_error(400);
+        // A header that cannot be added leaves an answer that is good enough.
+        drop(answer.insert_header(SERVER, &SERVER_NAME));
+        drop(session.write_error_response(answer, Bytes::new()).await);
     }
     session.shutdown().await;
 }

@@ -52,13 +52,25 @@ impl Tidied {
         connection: &Connection,
         normalization: PathNormalization,
     ) -> Result<Self, BadRequest> {
-        let RequestHead { method, version, host, raw_path, query, mut headers, .. } = head;
+        let RequestHead {
+            method,
+            version,
+            host,
+            raw_path,
+            query,
+            mut headers,
+            ..
+        } = head;
         let path = match normalize(&raw_path, normalization).map_err(|_| BadRequest::Target)? {
             Cow::Borrowed(path) if path.len() == raw_path.len() => raw_path,
             path => path.into_owned(),
         };
         let websocket = version == Version::HTTP_11 && websocket_upgrade(&headers);
-        let upgrades = if websocket { Upgrades::Keep } else { Upgrades::Strip };
+        let upgrades = if websocket {
+            Upgrades::Keep
+        } else {
+            Upgrades::Strip
+        };
         strip_hop_by_hop(&mut headers, upgrades);
         strip_edge(&mut headers);
         apply_xfcc(&mut headers, XfccMode::SanitizeSet, None, None);
@@ -67,7 +79,10 @@ impl Tidied {
         set_forwarded_proto(&mut headers, connection.scheme());
         let request_id = ensure_request_id(&mut headers, RequestIdSource::Fresh);
         let trace = ensure_trace(&mut headers, TraceRole::Forward);
-        headers.insert(HOST, HeaderValue::from_str(&host).map_err(|_| BadRequest::Host)?);
+        headers.insert(
+            HOST,
+            HeaderValue::from_str(&host).map_err(|_| BadRequest::Host)?,
+        );
         Ok(Self {
             grpc: is_grpc(&headers),
             expects_continue: head.expects_continue,

@@ -44,18 +44,27 @@ impl TlsServers {
                 configs.insert((Arc::clone(&tls.credential_name), tls.min_version), config);
             }
         }
-        Ok(Self { listeners: listeners.clone(), configs })
+        Ok(Self {
+            listeners: listeners.clone(),
+            configs,
+        })
     }
 
     fn config(&self, port: u16, name: Option<&str>) -> Option<Arc<ServerConfig>> {
         let tls = self.listeners.port(port)?.server_for(name)?.tls.as_ref()?;
-        self.configs.get(&(Arc::clone(&tls.credential_name), tls.min_version)).cloned()
+        self.configs
+            .get(&(Arc::clone(&tls.credential_name), tls.min_version))
+            .cloned()
     }
 }
 
 /// The TLS of every server, in document order.
 pub(crate) fn terms(listeners: &GatewayListeners) -> impl Iterator<Item = &ListenerTls> {
-    listeners.ports.iter().flat_map(|port| &port.servers).filter_map(|server| server.tls.as_ref())
+    listeners
+        .ports
+        .iter()
+        .flat_map(|port| &port.servers)
+        .filter_map(|server| server.tls.as_ref())
 }
 
 /// Whether `host`, without its port, belongs to the very server that `sni` chose. A connection may
@@ -84,7 +93,10 @@ impl TlsTerminator {
     /// Whether connections to `port` begin with a TLS handshake.
     pub(crate) fn serves(&self, port: u16) -> bool {
         let servers = self.servers.load();
-        servers.listeners.port(port).is_some_and(|port| port.protocol == Protocol::Https)
+        servers
+            .listeners
+            .port(port)
+            .is_some_and(|port| port.protocol == Protocol::Https)
     }
 
     /// Performs the handshake. The caller sets the deadline.
@@ -98,16 +110,32 @@ impl TlsTerminator {
         tcp: TcpStream,
     ) -> io::Result<(TlsStream<TcpStream>, TlsFacts, HttpVersion)> {
         let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await?;
-        let name = hello.client_hello().server_name().map(str::to_ascii_lowercase);
-        let config = self.servers.load().config(port, name.as_deref()).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::NotFound, "no server with a certificate has this name")
-        })?;
+        let name = hello
+            .client_hello()
+            .server_name()
+            .map(str::to_ascii_lowercase);
+        let config = self
+            .servers
+            .load()
+            .config(port, name.as_deref())
+            .ok_or_else(|| {
+                io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "no server with a certificate has this name",
+                )
+            })?;
         let stream = hello.into_stream(config).await?;
         let version = match stream.get_ref().1.alpn_protocol() {
             Some(H2) => HttpVersion::Two,
             _ => HttpVersion::One,
         };
-        Ok((stream, TlsFacts { sni: name.map(Arc::from) }, version))
+        Ok((
+            stream,
+            TlsFacts {
+                sni: name.map(Arc::from),
+            },
+            version,
+        ))
     }
 }
 

@@ -1,0 +1,54 @@
+//! What every request of a gateway shares.
+
+use std::sync::Arc;
+
+use dataplane::telemetry::{AccessLog, Party, PartyId, RequestMetrics};
+use dataplane::{Forwarder, PolicyStore};
+use identity::SpiffeId;
+use policies::mesh::PathNormalization;
+use policies::workload::Workload;
+
+use crate::labels::LabelCache;
+use crate::session_body::SessionBody;
+
+/// The application behind every listener: policies in, responses out.
+#[derive(Debug)]
+pub struct Gateway {
+    pub(crate) policies: PolicyStore,
+    pub(crate) forwarder: Forwarder<SessionBody>,
+    pub(crate) metrics: Arc<RequestMetrics>,
+    pub(crate) access_log: AccessLog,
+    pub(crate) labels: LabelCache,
+    /// The gateway itself, as the source of what it forwards.
+    pub(crate) source: PartyId,
+    pub(crate) normalization: PathNormalization,
+}
+
+impl Gateway {
+    /// A gateway that follows `policies` and proves `identity` to its upstreams by `forwarder`.
+    pub fn new(
+        policies: PolicyStore,
+        forwarder: Forwarder<SessionBody>,
+        metrics: Arc<RequestMetrics>,
+        access_log: AccessLog,
+        identity: Option<&SpiffeId>,
+    ) -> Self {
+        let context = policies.context();
+        let source = metrics.party(&own_party(&context.workload, identity));
+        let normalization = context.mesh.path_normalization;
+        Self {
+            policies,
+            forwarder,
+            metrics,
+            access_log,
+            labels: LabelCache::default(),
+            source,
+            normalization,
+        }
+    }
+}
+
+fn own_party(workload: &Workload, identity: Option<&SpiffeId>) -> Party {
+    let label = |name: &str| workload.labels.get(name).map(String::as_str);
+    Party::workload(&workload.name, &workload.namespace, identity, label)
+}
