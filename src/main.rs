@@ -1,2 +1,65 @@
-//! `portcullis`: the one command that people type.
-fn main() {}
+//! `portcullis`: the one command that people type; every verb calls a library or a module below.
+
+mod admin_port;
+mod ca_admin;
+mod cli;
+mod completion;
+mod demo;
+mod directory;
+mod down;
+mod endpoints;
+mod env;
+mod exit;
+mod lock;
+mod names;
+mod parent;
+mod ports;
+mod process_files;
+mod record;
+mod run;
+mod status;
+mod terminal;
+mod up;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+use crate::exit::{Exit, Failure};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Some(pid) = cli.parent {
+        parent::die_with(pid);
+    }
+    match dispatch(cli.command) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            terminal::complain(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Up(args) => up::run(args),
+        Command::Down(args) => down::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Env(args) => env::run(&args),
+        Command::Run(args) => run::run(args),
+        Command::Version(args) => version::run(&args),
+        Command::Ca(args) => program(ca::command::run(args)),
+        Command::Gateway(args) => program(gateway::command::run(args)),
+        Command::Sidecar(args) => program(sidecar::command::run(args)),
+        Command::Demo(args) => demo::run(args),
+        Command::Exec(args) => run::program::exec(&args),
+        Command::Completion(args) => completion::run(&args),
+    }
+}
+
+fn program(outcome: anyhow::Result<()>) -> Result<Exit, Failure> {
+    outcome.map(|()| Exit::Fine).map_err(Failure::from)
+}

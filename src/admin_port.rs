@@ -1,0 +1,54 @@
+//! Questions to a process's admin port, over HTTP on the loopback.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// A loopback answer that takes longer than this is no answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// More than any status document of ours.
+const LARGEST: usize = 4 << 20;
+
+/// The status and body of `GET path`; an error in words.
+pub(crate) async fn get(address: SocketAddr, path: &str) -> Result<(http::StatusCode, Bytes), String> {
+    match tokio::time::timeout(PATIENCE, ask(address, path)).await {
+        Ok(answer) => answer,
+        Err(_elapsed) => Err(format!("no answer from {address} within {} s", PATIENCE.as_secs())),
+    }
+}
+
+/// The JSON that a successful `GET path` answers with.
+pub(crate) async fn get_json(address: SocketAddr, path: &str) -> Result<serde_json::Value, String> {
+    let (status, body) = get(address, path).await?;
+    if !status.is_success() {
+        return Err(format!("{address}{path} answered {status}"));
+    }
+    serde_json::from_slice(&body).map_err(|error| format!("{address}{path}: {error}"))
+}
+
+async fn ask(address: SocketAddr, path: &str) -> Result<(http::StatusCode, Bytes), String> {
+    let words = |error: &dyn std::error::Error| format!("{address}: {error}");
+    let stream = TcpStream::connect(address).await.map_err(|error| words(&error))?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| words(&error))?;
+    let driver = tokio::spawn(connection);
+    let request = http::Request::get(path)
+        .header(http::header::HOST, address.to_string())
+        .header(http::header::CONNECTION, "close")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| words(&error))?;
+    let answer = sender.send_request(request).await.map_err(|error| words(&error))?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), LARGEST)
+        .collect()
+        .await
+        .map_err(|error| format!("{address}: {error}"))?
+        .to_bytes();
+    driver.abort();
+    Ok((status, body))
+}

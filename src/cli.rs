@@ -1,0 +1,257 @@
+//! The command line: verbs, flags and the examples that their help shows.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::names::Label;
+
+const AFTER: &str = "\
+Examples:
+  portcullis up                                   start the mesh and its demo
+  eval \"$(portcullis env)\"                        learn GATEWAY_URL
+  curl -i http://$GATEWAY_URL/api/products        through gateway, mTLS, sidecar
+  portcullis run --name billing --port 9000 -- python3 app.py
+  portcullis status                               parts, identities, policy
+  portcullis down --purge                         stop it and remove its state
+
+Exit codes: 0 fine, 1 finding or failure, 2 usage, 3 no mesh reachable.";
+
+/// A zero-trust mesh from one command: gateway, certificate authority, sidecars, policies.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, about, after_help = AFTER, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// The parent to end with; set by `portcullis` for its own children.
+    #[arg(long, hide = true, value_name = "PID")]
+    pub(crate) parent: Option<i32>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a mesh on this machine: CA, gateway, sidecars and the demo services
+    #[command(after_help = "\
+Examples:
+  portcullis up
+  portcullis up --dir /tmp/mesh --http 0 --https 0      any free ports
+  portcullis up --no-demo                               CA and gateway only
+
+Everything lives in one directory; Ctrl-C stops every process. Your edits of the documents in
+<dir>/policies and <dir>/entries are kept, and take effect as you save them.")]
+    Up(Up),
+    /// Stop the mesh
+    #[command(after_help = "\
+Examples:
+  portcullis down
+  portcullis down --purge               also remove its keys, documents and logs
+  portcullis down --dir /tmp/mesh")]
+    Down(Down),
+    /// Show parts, identities, certificate lifetimes and the policy in force
+    #[command(after_help = "\
+Examples:
+  portcullis status
+  portcullis status -o json | python3 -m json.tool
+
+Exits with 0 when every part is ready and no document is refused, 1 otherwise, 3 without a mesh.")]
+    Status(Report),
+    /// Print GATEWAY_URL=host:port for `eval`
+    #[command(after_help = "\
+Examples:
+  eval \"$(portcullis env)\"
+  curl -i http://$GATEWAY_URL/api/products")]
+    Env(Env),
+    /// Run a program of your own inside the running mesh
+    #[command(after_help = "\
+Examples:
+  portcullis run --name billing --port 9000 -- python3 app.py
+  portcullis run --name shell -- curl -s http://product-service/api/products
+  portcullis run --name prices --service-account product-service --label version=v3 --port 9100 -- ./prices
+
+The program finds http_proxy, no_proxy and PORTCULLIS_OUTBOUND in its environment, so plain
+http://<service>/ goes through its sidecar as mutual TLS. With --port, other workloads reach it as
+http://<name>/. Everything is taken back when the program ends; its exit code is passed on.")]
+    Run(Run),
+    /// Print the versions of the command and of the running parts
+    #[command(after_help = "\
+Examples:
+  portcullis version
+  portcullis version -o json")]
+    Version(Report),
+    /// Run the certificate authority in the foreground
+    #[command(after_help = "\
+Example:
+  portcullis ca --config ca.yaml --set log.level=debug")]
+    Ca(ca::command::Args),
+    /// Run the gateway in the foreground
+    #[command(after_help = "\
+Example:
+  portcullis gateway --config gateway.yaml")]
+    Gateway(gateway::command::Args),
+    /// Run a sidecar in the foreground
+    #[command(after_help = "\
+Example:
+  portcullis sidecar --config sidecar.yaml --set takenPorts=free")]
+    Sidecar(sidecar::command::Args),
+    /// Run one of the demo's services in the foreground
+    #[command(hide = true)]
+    Demo(Demo),
+    /// Become another program, tied to the parent
+    #[command(hide = true)]
+    Exec(Exec),
+    /// Print a completion script for a shell
+    #[command(after_help = "\
+Examples:
+  portcullis completion bash > ~/.local/share/bash-completion/completions/portcullis
+  portcullis completion zsh > \"${fpath[1]}/_portcullis\"
+  portcullis completion fish > ~/.config/fish/completions/portcullis.fish")]
+    Completion(Completion),
+}
+
+/// Where the mesh lives.
+#[derive(Debug, Args)]
+pub(crate) struct Dir {
+    /// The mesh's directory [default: $XDG_STATE_HOME/portcullis or ~/.local/state/portcullis]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+    /// The gateway's HTTP port on 127.0.0.1; a taken one falls back to a free one, 0 is any
+    #[arg(long, value_name = "PORT", default_value_t = 8090)]
+    pub(crate) http: u16,
+    /// The gateway's HTTPS port on 127.0.0.1; a taken one falls back to a free one, 0 is any
+    #[arg(long, value_name = "PORT", default_value_t = 8443)]
+    pub(crate) https: u16,
+    /// Start no demo services
+    #[arg(long)]
+    pub(crate) no_demo: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Down {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+    /// Remove the mesh's directory as well: keys, certificates, documents, logs
+    #[arg(long)]
+    pub(crate) purge: bool,
+}
+
+/// How a report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+    /// The form of the answer
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub(crate) output: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Env {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+    /// The workload's name, and the service's if it has a port
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: String,
+    /// The port on 127.0.0.1 where the program serves HTTP
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+    /// The workload's namespace
+    #[arg(long, value_name = "NAMESPACE", default_value = crate::names::DEFAULT_NAMESPACE)]
+    pub(crate) namespace: String,
+    /// The workload's service account, which is its identity [default: the name]
+    #[arg(long, value_name = "ACCOUNT")]
+    pub(crate) service_account: Option<String>,
+    /// A label of the workload; may be repeated [default: app=NAME]
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    pub(crate) labels: Vec<Label>,
+    /// Print nothing but what the program prints
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(crate) program: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(crate) program: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completion {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    #[command(subcommand)]
+    pub(crate) service: DemoService,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DemoService {
+    /// The product catalogue
+    ProductService(DemoServer),
+    /// The orders, which ask the product catalogue through the mesh
+    OrderService {
+        #[command(flatten)]
+        server: DemoServer,
+        /// The sidecar's outbound port, by which product-service is called
+        #[arg(long, value_name = "ADDR")]
+        outbound: SocketAddr,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoServer {
+    /// The version that answers
+    #[arg(long, default_value = "v1")]
+    pub(crate) version: String,
+    /// Where to listen; without it, on the listening socket that standard input is
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_visible_verb_shows_an_example() {
+        for verb in Cli::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
+            let after = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(after.contains("Example"), "{} shows no example", verb.get_name());
+        }
+    }
+}

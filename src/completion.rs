@@ -1,0 +1,14 @@
+//! `portcullis completion`: scripts that complete verbs and flags in a shell.
+
+use clap::CommandFactory as _;
+
+use crate::cli::{Cli, Completion};
+use crate::exit::{Exit, Failure};
+
+/// Prints the script for the shell asked for.
+pub(crate) fn run(args: &Completion) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "portcullis", &mut script);
+    crate::terminal::print(&String::from_utf8_lossy(&script));
+    Ok(Exit::Fine)
+}

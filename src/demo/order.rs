@@ -1,0 +1,110 @@
+//! order-service: orders whose products it asks product-service for, by plain HTTP to the service's name.
+
+use std::net::SocketAddr;
+
+use http::{HeaderMap, Method, StatusCode};
+use serde::Serialize;
+
+use super::outbound::Outbound;
+use super::server::{Answer, Call, Service, json, problem};
+
+/// The order API.
+#[derive(Debug)]
+pub(crate) struct OrderService {
+    version: String,
+    outbound: Outbound,
+}
+
+/// The order book: id, product, quantity.
+const ORDERS: [(&str, &str, u32); 3] = [("1001", "1", 1), ("1002", "2", 3), ("1003", "4", 1)];
+
+#[derive(Serialize)]
+struct OrderList<'a> {
+    service: &'static str,
+    version: &'a str,
+    orders: Vec<Order>,
+}
+
+#[derive(Serialize)]
+struct Order {
+    id: &'static str,
+    quantity: u32,
+    total: f64,
+    /// As product-service gave it, with the version that answered.
+    product: serde_json::Value,
+}
+
+impl OrderService {
+    /// The service, whose calls go through the sidecar at `outbound`.
+    pub(crate) fn new(version: &str, outbound: SocketAddr) -> Self {
+        Self { version: version.to_owned(), outbound: Outbound::through(outbound) }
+    }
+
+    async fn order(
+        &self,
+        (id, product, quantity): (&'static str, &str, u32),
+        inbound: &HeaderMap,
+    ) -> Result<Order, Answer> {
+        let path = format!("/api/products/{product}");
+        let (status, body) = self
+            .outbound
+            .get("product-service", &path, inbound)
+            .await
+            .map_err(|error| problem(StatusCode::BAD_GATEWAY, &error))?;
+        if status != StatusCode::OK {
+            let text = String::from_utf8_lossy(&body);
+            // A service that is away or slow is so for our caller too.
+            let ours = if status.is_server_error() { status } else { StatusCode::BAD_GATEWAY };
+            let message = format!("product-service answered {status}: {}", text.trim());
+            return Err(problem(ours, &message));
+        }
+        let product: serde_json::Value = serde_json::from_slice(&body).map_err(|error| {
+            problem(StatusCode::BAD_GATEWAY, &format!("product-service sent no product: {error}"))
+        })?;
+        let price = product.get("price").and_then(serde_json::Value::as_f64).unwrap_or_default();
+        let cents = (price * f64::from(quantity) * 100.0).round();
+        Ok(Order { id, quantity, total: cents / 100.0, product })
+    }
+
+    async fn list(&self, inbound: &HeaderMap) -> Answer {
+        let mut orders = Vec::with_capacity(ORDERS.len());
+        for order in ORDERS {
+            match self.order(order, inbound).await {
+                Ok(order) => orders.push(order),
+                Err(answer) => return answer,
+            }
+        }
+        json(StatusCode::OK, &OrderList { service: self.name(), version: &self.version, orders })
+    }
+}
+
+impl Service for OrderService {
+    fn name(&self) -> &'static str {
+        "order-service"
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
+
+    async fn answer(&self, call: Call) -> Answer {
+        if call.method() != Method::GET && call.method() != Method::HEAD {
+            return problem(StatusCode::METHOD_NOT_ALLOWED, "orders can only be read");
+        }
+        let path = call.uri().path();
+        match path.strip_prefix("/api/orders") {
+            Some("" | "/") => self.list(call.headers()).await,
+            Some(rest) => {
+                let wanted = |(id, ..): &(&str, &str, u32)| rest.strip_prefix('/') == Some(*id);
+                match ORDERS.into_iter().find(wanted) {
+                    Some(order) => match self.order(order, call.headers()).await {
+                        Ok(order) => json(StatusCode::OK, &order),
+                        Err(answer) => answer,
+                    },
+                    None => problem(StatusCode::NOT_FOUND, "there is no such order"),
+                }
+            }
+            None => problem(StatusCode::NOT_FOUND, "order-service serves /api/orders"),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Children of `portcullis` that end when it ends, however it ends.
+
+use rustix::process::{Pid, getppid};
+
+/// Ties this process to the parent `pid`: the kernel ends it when the parent's thread that started it is gone.
+///
+/// The parent may have died before the kernel was told; then its pid is no longer ours, and this
+/// process ends here.
+pub(crate) fn die_with(pid: i32) {
+    runtime::process::die_with_parent();
+    if getppid().map(Pid::as_raw_pid) != Some(pid) {
+        #[expect(clippy::exit, reason = "an orphan has nobody to report to and nothing to undo")]
+        std::process::exit(1);
+    }
+}
+
+/// The arguments that make a child of this process call [`die_with`].
+pub(crate) fn tie() -> [String; 2] {
+    ["--parent".to_owned(), std::process::id().to_string()]
+}
