@@ -15,10 +15,16 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LARGEST: usize = 4 << 20;
 
 /// The status and body of `GET path`; an error in words.
-pub(crate) async fn get(address: SocketAddr, path: &str) -> Result<(http::StatusCode, Bytes), String> {
+pub(crate) async fn get(
+    address: SocketAddr,
+    path: &str,
+) -> Result<(http::StatusCode, Bytes), String> {
     match tokio::time::timeout(PATIENCE, ask(address, path)).await {
         Ok(answer) => answer,
-        Err(_elapsed) => Err(format!("no answer from {address} within {} s", PATIENCE.as_secs())),
+        Err(_elapsed) => Err(format!(
+            "no answer from {address} within {} s",
+            PATIENCE.as_secs()
+        )),
     }
 }
 
@@ -33,16 +39,22 @@ pub(crate) async fn get_json(address: SocketAddr, path: &str) -> Result<serde_js
 
 async fn ask(address: SocketAddr, path: &str) -> Result<(http::StatusCode, Bytes), String> {
     let words = |error: &dyn std::error::Error| format!("{address}: {error}");
-    let stream = TcpStream::connect(address).await.map_err(|error| words(&error))?;
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| words(&error))?;
+    let stream = TcpStream::connect(address)
+        .await
+        .map_err(|error| words(&error))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| words(&error))?;
     let driver = tokio::spawn(connection);
     let request = http::Request::get(path)
         .header(http::header::HOST, address.to_string())
         .header(http::header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(|error| words(&error))?;
-    let answer = sender.send_request(request).await.map_err(|error| words(&error))?;
+    let answer = sender
+        .send_request(request)
+        .await
+        .map_err(|error| words(&error))?;
     let status = answer.status();
     let body = Limited::new(answer.into_body(), LARGEST)
         .collect()

@@ -26,18 +26,25 @@ impl CaAdmin {
     pub(crate) async fn connect(dir: &MeshDir) -> Result<Self, Failure> {
         let socket = dir.admin_socket();
         let doing = || format!("cannot reach the CA at `{}`", socket.display());
-        let endpoint = Endpoint::from_shared(format!("unix:{}", socket.display())).context(doing)?;
+        let endpoint =
+            Endpoint::from_shared(format!("unix:{}", socket.display())).context(doing)?;
         let channel = endpoint
             .connect_timeout(PATIENCE)
             .timeout(PATIENCE)
             .connect()
             .await
             .map_err(|error| Failure::unreachable(format!("{}: {}", doing(), chain(&error))))?;
-        Ok(Self { client: AdminClient::new(channel) })
+        Ok(Self {
+            client: AdminClient::new(channel),
+        })
     }
 
     /// A new one-use join token whose holder is `join_token:<name>` to the registration entries.
-    pub(crate) async fn join_token(&mut self, name: &str, ttl: Duration) -> Result<String, Failure> {
+    pub(crate) async fn join_token(
+        &mut self,
+        name: &str,
+        ttl: Duration,
+    ) -> Result<String, Failure> {
         let request = CreateJoinTokenRequest {
             name: name.to_owned(),
             ttl_seconds: u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX),

@@ -249,9 +249,19 @@ mod tests {
 
     #[test]
     fn every_visible_verb_shows_an_example() {
-        for verb in Cli::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
-            let after = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(after.contains("Example"), "{} shows no example", verb.get_name());
+        for verb in Cli::command()
+            .get_subcommands()
+            .filter(|verb| !verb.is_hide_set())
+        {
+            let after = verb
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                after.contains("Example"),
+                "{} shows no example",
+                verb.get_name()
+            );
         }
     }
 }

@@ -16,7 +16,10 @@ pub(crate) fn run(args: Demo) -> Result<Exit, Failure> {
             let service = product::ProductService::new(&flags.version);
             server::run(&flags, service)
         }
-        DemoService::OrderService { server: flags, outbound } => {
+        DemoService::OrderService {
+            server: flags,
+            outbound,
+        } => {
             let service = order::OrderService::new(&flags.version, outbound);
             server::run(&flags, service)
         }

@@ -11,8 +11,17 @@ use crate::lock;
 
 /// The name of everything that a mesh puts into its directory; nothing else is ever removed from it.
 const OURS: [&str; 11] = [
-    "ca", "gateway", "workloads", "runs", "policies", "entries", "generated", "logs", "mesh.json",
-    "up.lock", "mesh.json.new",
+    "ca",
+    "gateway",
+    "workloads",
+    "runs",
+    "policies",
+    "entries",
+    "generated",
+    "logs",
+    "mesh.json",
+    "up.lock",
+    "mesh.json.new",
 ];
 
 /// A socket address holds 108 bytes (unix(7)); the CA's admin socket must fit with its path.
@@ -63,8 +72,10 @@ impl MeshDir {
     pub(crate) fn open(&self) -> Result<(), Failure> {
         let shown = self.root.display();
         if self.admin_socket().as_os_str().len() > LONGEST_SOCKET_PATH {
-            return Err(Failure::new(format!("the path of `{shown}` is too long for a socket"))
-                .hint("use a shorter --dir; the CA's socket path must stay below 108 bytes"));
+            return Err(
+                Failure::new(format!("the path of `{shown}` is too long for a socket"))
+                    .hint("use a shorter --dir; the CA's socket path must stay below 108 bytes"),
+            );
         }
         private_dir(&self.root).context(|| format!("cannot make `{shown}`"))?;
         let mode = fs::metadata(&self.root)
@@ -73,8 +84,10 @@ impl MeshDir {
             .mode();
         let empty = self.foreign()?.is_empty();
         if !empty && !self.is_mesh() {
-            return Err(Failure::new(format!("`{shown}` is not empty and holds no mesh"))
-                .hint("choose another --dir"));
+            return Err(
+                Failure::new(format!("`{shown}` is not empty and holds no mesh"))
+                    .hint("choose another --dir"),
+            );
         }
         if mode & 0o077 != 0 {
             return Err(Failure::new(format!(
@@ -189,12 +202,16 @@ impl MeshDir {
 
 fn default_root() -> Result<PathBuf, Failure> {
     // The XDG base directory specification: a relative path in the variable is invalid.
-    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+    let state = std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|p| p.is_absolute());
     let state = state.or_else(|| Some(std::env::home_dir()?.join(".local/state")));
     match state {
         Some(state) => Ok(state.join("portcullis")),
-        None => Err(Failure::usage("there is no home directory to keep the mesh in")
-            .hint("give a directory with --dir")),
+        None => Err(
+            Failure::usage("there is no home directory to keep the mesh in")
+                .hint("give a directory with --dir"),
+        ),
     }
 }
 
@@ -212,8 +229,12 @@ pub(crate) fn write_whole(path: &Path, text: &str) -> io::Result<bool> {
     }
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
     file.write_all(text.as_bytes())?;
     drop(file);
     fs::rename(&new, path)?;
@@ -233,7 +254,10 @@ mod tests {
     use super::*;
 
     fn dir(path: &Path) -> MeshDir {
-        MeshDir::resolve(&Dir { dir: Some(path.to_owned()) }).unwrap()
+        MeshDir::resolve(&Dir {
+            dir: Some(path.to_owned()),
+        })
+        .unwrap()
     }
 
     #[test]

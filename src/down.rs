@@ -58,18 +58,24 @@ fn purge(dir: &MeshDir) -> Result<(), Failure> {
         return Ok(());
     }
     if !dir.is_mesh() {
-        return Err(Failure::new(format!("`{shown}` holds no mesh; nothing is removed")));
+        return Err(Failure::new(format!(
+            "`{shown}` holds no mesh; nothing is removed"
+        )));
     }
     let path = dir.lock();
     let Taken::Ours(_held) = Lock::take(&path).context(|| format!("cannot lock `{shown}`"))? else {
-        return Err(Failure::new(format!("a mesh has just started in `{shown}`; nothing is removed")));
+        return Err(Failure::new(format!(
+            "a mesh has just started in `{shown}`; nothing is removed"
+        )));
     };
     let left = dir.purge()?;
     if left.is_empty() {
         terminal::line(format_args!("Removed {shown}."));
     } else {
         let left = left.join(", ");
-        terminal::line(format_args!("Removed the mesh from {shown}; not ours, so left: {left}"));
+        terminal::line(format_args!(
+            "Removed the mesh from {shown}; not ours, so left: {left}"
+        ));
     }
     Ok(())
 }

@@ -42,17 +42,29 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure that exits with 1.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Finding, message: message.into(), hint: None }
+        Self {
+            exit: Exit::Finding,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// A wrong command line, beyond what clap checks.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, message: message.into(), hint: None }
+        Self {
+            exit: Exit::Usage,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// The mesh, or the part of it that is needed, is not there.
     pub(crate) fn unreachable(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Unreachable, message: message.into(), hint: None }
+        Self {
+            exit: Exit::Unreachable,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// Adds what to do or to type next.

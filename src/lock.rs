@@ -53,9 +53,9 @@ impl Lock {
                 Err(error) => return Err(error.into()),
             }
             // Whoever had the lock may have removed the file before it let go; then ours is no file at all.
-            let same = |now: std::fs::Metadata, ours: std::fs::Metadata| now.ino() == ours.ino();
+            let ours = file.metadata()?.ino();
             match std::fs::metadata(path) {
-                Ok(now) if same(now, file.metadata()?) => return Ok(Some(Self { file })),
+                Ok(now) if now.ino() == ours => return Ok(Some(Self { file })),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
@@ -80,7 +80,11 @@ pub(crate) fn holder(path: &Path) -> io::Result<Option<i32>> {
 
 fn pid_in(path: &Path) -> Option<i32> {
     let mut text = String::new();
-    File::open(path).ok()?.take(32).read_to_string(&mut text).ok()?;
+    File::open(path)
+        .ok()?
+        .take(32)
+        .read_to_string(&mut text)
+        .ok()?;
     text.trim().parse().ok().filter(|pid| *pid > 0)
 }
 
@@ -98,7 +102,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = path_in(dir.path(), "up");
         assert_eq!(holder(&path).unwrap(), None);
-        let Taken::Ours(lock) = Lock::take(&path).unwrap() else { panic!("not ours") };
+        let Taken::Ours(lock) = Lock::take(&path).unwrap() else {
+            panic!("not ours")
+        };
         let us = i32::try_from(std::process::id()).unwrap();
         assert!(matches!(Lock::take(&path).unwrap(), Taken::Theirs(Some(pid)) if pid == us));
         assert_eq!(holder(&path).unwrap(), Some(us));

@@ -45,18 +45,18 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::Up(args) => up::run(args),
+        Command::Up(args) => up::run(&args),
         Command::Down(args) => down::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Env(args) => env::run(&args),
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => run::run(&args),
         Command::Version(args) => version::run(&args),
         Command::Ca(args) => program(ca::command::run(args)),
         Command::Gateway(args) => program(gateway::command::run(args)),
         Command::Sidecar(args) => program(sidecar::command::run(args)),
         Command::Demo(args) => demo::run(args),
         Command::Exec(args) => run::program::exec(&args),
-        Command::Completion(args) => completion::run(&args),
+        Command::Completion(args) => Ok(completion::run(&args)),
     }
 }
 

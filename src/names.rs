@@ -40,8 +40,9 @@ impl FromStr for Label {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (key, value) =
-            text.split_once('=').ok_or_else(|| format!("label `{text}` is not `key=value`"))?;
+        let (key, value) = text
+            .split_once('=')
+            .ok_or_else(|| format!("label `{text}` is not `key=value`"))?;
         let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         let part = |part: &str| {
             part.len() <= LONGEST
@@ -59,7 +60,10 @@ impl FromStr for Label {
                  at most 63 each"
             ));
         }
-        Ok(Self { key: key.to_owned(), value: value.to_owned() })
+        Ok(Self {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        })
     }
 }
 
@@ -77,7 +81,18 @@ mod tests {
         for good in ["billing", "a", "9", "product-service-v1"] {
             assert_eq!(check_label("--name", good), Ok(()));
         }
-        for bad in ["", "-a", "a-", "Billing", "a.b", "a/b", "a b", "ä", "a\n", &"x".repeat(64)] {
+        for bad in [
+            "",
+            "-a",
+            "a-",
+            "Billing",
+            "a.b",
+            "a/b",
+            "a b",
+            "ä",
+            "a\n",
+            &"x".repeat(64),
+        ] {
             assert!(check_label("--name", bad).is_err(), "`{bad}` passed");
         }
     }
@@ -85,7 +100,10 @@ mod tests {
     #[test]
     fn labels_are_key_and_value() {
         let label: Label = "version=v1".parse().unwrap();
-        assert_eq!((label.key.as_str(), label.value.as_str()), ("version", "v1"));
+        assert_eq!(
+            (label.key.as_str(), label.value.as_str()),
+            ("version", "v1")
+        );
         assert!("example.com/team=a".parse::<Label>().is_ok());
         assert!("empty=".parse::<Label>().is_ok());
         for bad in ["x", "=x", "a=b=c", "a=\"", "a: b=c", "a/b/c=d", "-a=b"] {

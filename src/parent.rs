@@ -7,9 +7,12 @@ use rustix::process::{Pid, getppid};
 /// The parent may have died before the kernel was told; then its pid is no longer ours, and this
 /// process ends here.
 pub(crate) fn die_with(pid: i32) {
-    runtime::process::die_with_parent();
-    if getppid().map(Pid::as_raw_pid) != Some(pid) {
-        #[expect(clippy::exit, reason = "an orphan has nobody to report to and nothing to undo")]
+    let tied = runtime::process::die_with_parent();
+    if tied.is_err() || getppid().map(Pid::as_raw_pid) != Some(pid) {
+        #[expect(
+            clippy::exit,
+            reason = "an orphan has nobody to report to and nothing to undo"
+        )]
         std::process::exit(1);
     }
 }

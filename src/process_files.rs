@@ -10,14 +10,22 @@ const SIDECAR: &str = include_str!("../deploy/demo/process/sidecar.yaml");
 
 /// Replaces each `${name}` of a template; a name that nobody fills in stays and fails the strict reader.
 fn fill(template: &str, values: &[(&str, &str)]) -> String {
-    values.iter().fold(template.to_owned(), |text, (name, value)| {
-        text.replace(&format!("${{{name}}}"), value)
-    })
+    values
+        .iter()
+        .fold(template.to_owned(), |text, (name, value)| {
+            text.replace(&format!("${{{name}}}"), value)
+        })
 }
 
 /// The CA's file.
 pub(crate) fn ca(listen: SocketAddr) -> String {
-    fill(CA, &[("trustDomain", TRUST_DOMAIN), ("listen", &listen.to_string())])
+    fill(
+        CA,
+        &[
+            ("trustDomain", TRUST_DOMAIN),
+            ("listen", &listen.to_string()),
+        ],
+    )
 }
 
 /// The gateway's file.
@@ -82,8 +90,10 @@ pub(crate) fn sidecar(file: &SidecarFile<'_>) -> String {
 
 /// Labels as a YAML mapping on one line; quoted, so that `true` stays a word.
 pub(crate) fn labels(labels: &[Label]) -> String {
-    let pairs: Vec<String> =
-        labels.iter().map(|label| format!(r#""{}": "{}""#, label.key, label.value)).collect();
+    let pairs: Vec<String> = labels
+        .iter()
+        .map(|label| format!(r#""{}": "{}""#, label.key, label.value))
+        .collect();
     format!("{{{}}}", pairs.join(", "))
 }
 
@@ -102,8 +112,18 @@ mod tests {
     fn every_gap_is_filled() {
         holds_no_gap(&ca(loopback(1)));
         holds_no_gap(&gateway(loopback(1), loopback(2), loopback(3)));
-        let labels = ["app=billing".parse().unwrap(), "canary=true".parse().unwrap()];
-        for inbound in [None, Some(Inbound { port: 80, listen: loopback(4), app: loopback(5) })] {
+        let labels = [
+            "app=billing".parse().unwrap(),
+            "canary=true".parse().unwrap(),
+        ];
+        for inbound in [
+            None,
+            Some(Inbound {
+                port: 80,
+                listen: loopback(4),
+                app: loopback(5),
+            }),
+        ] {
             let text = sidecar(&SidecarFile {
                 name: "billing",
                 namespace: "my-app",
@@ -116,7 +136,10 @@ mod tests {
             holds_no_gap(&text);
             let value: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
             assert_eq!(value["workload"]["labels"]["canary"], "true");
-            assert_eq!(value["inbound"].as_array().map(Vec::len), Some(usize::from(inbound.is_some())));
+            assert_eq!(
+                value["inbound"].as_array().map(Vec::len),
+                Some(usize::from(inbound.is_some()))
+            );
         }
     }
 }

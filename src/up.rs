@@ -15,7 +15,7 @@ use crate::lock::{Lock, Taken};
 use crate::terminal;
 
 /// Runs the mesh until it is told to stop.
-pub(crate) fn run(args: Up) -> Result<Exit, Failure> {
+pub(crate) fn run(args: &Up) -> Result<Exit, Failure> {
     let dir = MeshDir::resolve(&args.dir)?;
     dir.open()?;
     let _held = hold(&dir)?;
@@ -24,7 +24,7 @@ pub(crate) fn run(args: Up) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .context(|| "cannot start".to_owned())?;
-    let outcome = runtime.block_on(mesh::run(&dir, &args));
+    let outcome = runtime.block_on(mesh::run(&dir, args));
     // The record describes a running mesh; without one it would only mislead.
     crate::directory::remove_file(&dir.record())
         .context(|| format!("cannot remove `{}`", dir.record().display()))?;
@@ -40,13 +40,15 @@ fn hold(dir: &MeshDir) -> Result<Lock, Failure> {
             let pid = pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
             let me = terminal::me();
             let shown = dir.root().display();
-            Err(Failure::new(format!("a mesh runs in `{shown}` already (pid {pid})")).hint(
-                format!(
-                    "look at it: {me} status{flag}    stop it: {me} down{flag}    \
+            Err(
+                Failure::new(format!("a mesh runs in `{shown}` already (pid {pid})")).hint(
+                    format!(
+                        "look at it: {me} status{flag}    stop it: {me} down{flag}    \
                      or start another with --dir",
-                    flag = dir.flag()
+                        flag = dir.flag()
+                    ),
                 ),
-            ))
+            )
         }
     }
 }

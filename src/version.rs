@@ -50,13 +50,22 @@ pub(crate) fn run(args: &Report) -> Result<Exit, Failure> {
 /// The version that each part with an admin port gives.
 async fn parts(record: Option<&Record>) -> Vec<(String, Result<String, String>)> {
     let mut versions = Vec::new();
-    let parts = record.map(|record| record.parts.as_slice()).unwrap_or_default();
+    let parts = record
+        .map(|record| record.parts.as_slice())
+        .unwrap_or_default();
     for PartRecord { name, ports, .. } in parts {
-        let Some(admin) = ports.get("admin") else { continue };
-        let version = admin_port::get_json(*admin, "/version").await.and_then(|answer| {
-            let version = answer.get("version").and_then(Value::as_str).map(str::to_owned);
-            version.ok_or_else(|| "does not say".to_owned())
-        });
+        let Some(admin) = ports.get("admin") else {
+            continue;
+        };
+        let version = admin_port::get_json(*admin, "/version")
+            .await
+            .and_then(|answer| {
+                let version = answer
+                    .get("version")
+                    .and_then(Value::as_str)
+                    .map(str::to_owned);
+                version.ok_or_else(|| "does not say".to_owned())
+            });
         versions.push((name.clone(), version));
     }
     versions

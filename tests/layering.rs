@@ -25,11 +25,26 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("runtime", &["policies"]),
     ("dataplane", &["authz", "policies", "identity", "runtime"]),
     ("ca", &["policies", "identity", "runtime"]),
-    ("gateway", &["authz", "policies", "identity", "runtime", "dataplane"]),
-    ("sidecar", &["authz", "policies", "identity", "runtime", "dataplane"]),
+    (
+        "gateway",
+        &["authz", "policies", "identity", "runtime", "dataplane"],
+    ),
+    (
+        "sidecar",
+        &["authz", "policies", "identity", "runtime", "dataplane"],
+    ),
     (
         "portcullis",
-        &["authz", "policies", "identity", "runtime", "dataplane", "ca", "gateway", "sidecar"],
+        &[
+            "authz",
+            "policies",
+            "identity",
+            "runtime",
+            "dataplane",
+            "ca",
+            "gateway",
+            "sidecar",
+        ],
     ),
 ];
 
@@ -38,13 +53,32 @@ const PURE: &[&str] = &["identity", "policies", "authz"];
 
 /// Package prefixes that mean sockets, tasks or a TLS stack.
 const IMPURE: &[&str] = &[
-    "tokio", "hyper", "rustls", "tonic", "reqwest", "mio", "async-std", "smol", "notify", "rustix", "libc",
+    "tokio",
+    "hyper",
+    "rustls",
+    "tonic",
+    "reqwest",
+    "mio",
+    "async-std",
+    "smol",
+    "notify",
+    "rustix",
+    "libc",
     "tracing-subscriber",
 ];
 
 /// What the product is built on: each must be a normal dependency of a shipped crate.
 const PILLARS: &[&str] = &[
-    "pingora", "tokio", "rustls", "rcgen", "x509-parser", "tonic", "serde", "sled", "tracing", "prometheus",
+    "pingora",
+    "tokio",
+    "rustls",
+    "rcgen",
+    "x509-parser",
+    "tonic",
+    "serde",
+    "sled",
+    "tracing",
+    "prometheus",
 ];
 
 /// One entry of a manifest's dependency tables.
@@ -64,11 +98,21 @@ fn root() -> &'static Path {
 /// Every workspace crate with its dependencies and its features, from `cargo metadata`.
 fn manifests() -> BTreeMap<String, (Vec<Dependency>, Value)> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .args([
+            "metadata",
+            "--no-deps",
+            "--offline",
+            "--format-version",
+            "1",
+        ])
         .current_dir(root())
         .output()
         .expect("cargo runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo prints JSON");
     let packages = metadata["packages"].as_array().expect("packages");
     packages
@@ -93,7 +137,10 @@ fn manifests() -> BTreeMap<String, (Vec<Dependency>, Value)> {
 
 fn strings(list: &Value) -> Vec<String> {
     let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
-    list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    list.iter()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -102,32 +149,55 @@ fn every_crate_stands_on_its_floor() {
     let known: BTreeSet<&str> = FLOORS.iter().map(|(name, _)| *name).collect();
     // A crate that only tests name (a counting allocator, say) is nobody's floor.
     let test_only = |name: &str| {
-        let mut named = manifests.values().flat_map(|(dependencies, _)| dependencies);
+        let mut named = manifests
+            .values()
+            .flat_map(|(dependencies, _)| dependencies);
         named.all(|dependency| dependency.name != name || dependency.kind == "dev")
     };
     for (name, (dependencies, _)) in &manifests {
         let Some((_, allowed)) = FLOORS.iter().find(|(floor, _)| floor == name) else {
-            assert!(test_only(name), "`{name}` is shipped but has no floor in {:?}", file!());
+            assert!(
+                test_only(name),
+                "`{name}` is shipped but has no floor in {:?}",
+                file!()
+            );
             continue;
         };
         for dependency in dependencies.iter().filter(|dependency| dependency.ours) {
             let to = dependency.name.as_str();
             let fine = allowed.contains(&to) || (dependency.kind == "dev" && !known.contains(to));
-            assert!(fine, "`{name}` must not name `{to}`: it stands on a higher floor or beside it");
+            assert!(
+                fine,
+                "`{name}` must not name `{to}`: it stands on a higher floor or beside it"
+            );
         }
     }
     for name in known {
-        assert!(manifests.contains_key(name), "`{name}` is gone from the workspace");
+        assert!(
+            manifests.contains_key(name),
+            "`{name}` is gone from the workspace"
+        );
     }
 }
 
 #[test]
 fn authz_sees_names_and_peers_of_identity_only() {
     let manifests = manifests();
-    for dependency in manifests["authz"].0.iter().filter(|dependency| dependency.name == "identity") {
-        assert_eq!(dependency.features, Vec::<String>::new(), "`authz` needs identity without features");
+    for dependency in manifests["authz"]
+        .0
+        .iter()
+        .filter(|dependency| dependency.name == "identity")
+    {
+        assert_eq!(
+            dependency.features,
+            Vec::<String>::new(),
+            "`authz` needs identity without features"
+        );
     }
-    assert_eq!(strings(&manifests["identity"].1["default"]), Vec::<String>::new());
+    assert_eq!(
+        strings(&manifests["identity"].1["default"]),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
@@ -137,11 +207,16 @@ fn the_ground_floor_is_pure() {
         for dependency in &manifests[*name].0 {
             let package = dependency.name.as_str();
             let impure = IMPURE.iter().any(|prefix| {
-                package.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+                package
+                    .strip_prefix(prefix)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
             });
             // `identity` has features above the ground floor; they must be off unless asked for.
             let excused = dependency.kind == "dev" || (*name == "identity" && dependency.optional);
-            assert!(!impure || excused, "`{name}` is pure and must not name `{package}`");
+            assert!(
+                !impure || excused,
+                "`{name}` is pure and must not name `{package}`"
+            );
         }
     }
 }
@@ -149,7 +224,10 @@ fn the_ground_floor_is_pure() {
 #[test]
 fn special_tools_stay_in_one_place() {
     for (name, (dependencies, _)) in manifests() {
-        for dependency in dependencies.iter().filter(|dependency| dependency.kind != "dev") {
+        for dependency in dependencies
+            .iter()
+            .filter(|dependency| dependency.kind != "dev")
+        {
             let package = dependency.name.as_str();
             let at_home = match package {
                 _ if package.starts_with("pingora") => name == "gateway",
@@ -172,7 +250,10 @@ fn the_product_stands_on_its_pillars() {
         .map(|dependency| dependency.name)
         .collect();
     for pillar in PILLARS {
-        assert!(shipped.contains(*pillar), "no shipped crate names `{pillar}`");
+        assert!(
+            shipped.contains(*pillar),
+            "no shipped crate names `{pillar}`"
+        );
     }
 }
 
@@ -187,7 +268,11 @@ fn every_source_file_says_what_it_is_for() {
             !text.starts_with("//!") && !text.starts_with("// This file is @generated")
         })
         .collect();
-    assert_eq!(silent, Vec::<PathBuf>::new(), "these files do not begin with `//!`");
+    assert_eq!(
+        silent,
+        Vec::<PathBuf>::new(),
+        "these files do not begin with `//!`"
+    );
 }
 
 /// The additions to `clippy.toml` that make "pure" a compiler message.
@@ -199,22 +284,40 @@ const PURE_BANS: &str = r#"  { path = "std::time::Instant::now", reason = "take 
 fn the_pure_crates_have_the_common_clippy_rules_and_their_bans() {
     let common = fs::read_to_string(root().join("clippy.toml")).expect("clippy.toml");
     for path in repository_files() {
-        if path.file_name().is_none_or(|name| name != "clippy.toml") || path == Path::new("clippy.toml") {
+        if path.file_name().is_none_or(|name| name != "clippy.toml")
+            || path == Path::new("clippy.toml")
+        {
             continue;
         }
         let own = fs::read_to_string(root().join(&path)).expect("clippy.toml");
-        assert!(own.contains(PURE_BANS), "{} lacks the bans of the pure crates", path.display());
-        assert_eq!(own.replacen(PURE_BANS, "", 1), common, "{} differs from the root's", path.display());
+        assert!(
+            own.contains(PURE_BANS),
+            "{} lacks the bans of the pure crates",
+            path.display()
+        );
+        assert_eq!(
+            own.replacen(PURE_BANS, "", 1),
+            common,
+            "{} differs from the root's",
+            path.display()
+        );
     }
     for name in ["authz", "policies"] {
-        assert!(root().join(name).join("clippy.toml").exists(), "`{name}` is pure and needs its clippy.toml");
+        assert!(
+            root().join(name).join("clippy.toml").exists(),
+            "`{name}` is pure and needs its clippy.toml"
+        );
     }
 }
 
 #[test]
 fn no_file_mentions_a_home_directory() {
     // Written in two parts so that this file does not mention one.
-    let prefixes = [concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/Us", "ers/")];
+    let prefixes = [
+        concat!("/ho", "me/"),
+        concat!("/ro", "ot/"),
+        concat!("/Us", "ers/"),
+    ];
     let mut found = Vec::new();
     for path in repository_files() {
         let bytes = fs::read(root().join(&path)).expect("the file is readable");
@@ -224,8 +327,9 @@ fn no_file_mentions_a_home_directory() {
                 line.match_indices(prefix).any(|(at, _)| {
                     let before = line[..at].chars().next_back();
                     let after = line[at + prefix.len()..].chars().next();
-                    before.is_none_or(|before| !before.is_alphanumeric() && before != '}' && before != '.')
-                        && after.is_some_and(char::is_alphanumeric)
+                    before.is_none_or(|before| {
+                        !before.is_alphanumeric() && before != '}' && before != '.'
+                    }) && after.is_some_and(char::is_alphanumeric)
                 })
             });
             if named {
@@ -233,13 +337,23 @@ fn no_file_mentions_a_home_directory() {
             }
         }
     }
-    assert_eq!(found, Vec::<String>::new(), "these lines name somebody's home directory");
+    assert_eq!(
+        found,
+        Vec::<String>::new(),
+        "these lines name somebody's home directory"
+    );
 }
 
 /// The files of the repository, relative to its root: those git knows or would add, else all but build results.
 fn repository_files() -> Vec<PathBuf> {
     let git = Command::new("git")
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ])
         .current_dir(root())
         .output();
     let mut files: Vec<PathBuf> = match git {
@@ -256,7 +370,11 @@ fn repository_files() -> Vec<PathBuf> {
     files.retain(|path| root().join(path).is_file());
     files.sort();
     files.dedup();
-    assert!(files.len() > 20, "the repository has more files than {}", files.len());
+    assert!(
+        files.len() > 20,
+        "the repository has more files than {}",
+        files.len()
+    );
     files
 }
 
@@ -264,14 +382,23 @@ fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).expect("the directory is readable") {
         let entry = entry.expect("the entry is readable");
         let name = entry.file_name();
-        if [".git", "target", ".tools", "portcullis"].iter().any(|skipped| name == *skipped) {
+        if [".git", "target", ".tools", "portcullis"]
+            .iter()
+            .any(|skipped| name == *skipped)
+        {
             continue;
         }
         let kind = entry.file_type().expect("the entry has a type");
         if kind.is_dir() {
             walk(&entry.path(), found);
         } else if kind.is_file() {
-            found.push(entry.path().strip_prefix(root()).expect("below the root").to_owned());
+            found.push(
+                entry
+                    .path()
+                    .strip_prefix(root())
+                    .expect("below the root")
+                    .to_owned(),
+            );
         }
     }
 }

@@ -1,1 +1,3 @@
 //! The slim mTLS proxy beside a workload.
+
+pub mod command;

@@ -37,7 +37,10 @@ struct Order {
 impl OrderService {
     /// The service, whose calls go through the sidecar at `outbound`.
     pub(crate) fn new(version: &str, outbound: SocketAddr) -> Self {
-        Self { version: version.to_owned(), outbound: Outbound::through(outbound) }
+        Self {
+            version: version.to_owned(),
+            outbound: Outbound::through(outbound),
+        }
     }
 
     async fn order(
@@ -54,16 +57,31 @@ impl OrderService {
         if status != StatusCode::OK {
             let text = String::from_utf8_lossy(&body);
             // A service that is away or slow is so for our caller too.
-            let ours = if status.is_server_error() { status } else { StatusCode::BAD_GATEWAY };
+            let ours = if status.is_server_error() {
+                status
+            } else {
+                StatusCode::BAD_GATEWAY
+            };
             let message = format!("product-service answered {status}: {}", text.trim());
             return Err(problem(ours, &message));
         }
         let product: serde_json::Value = serde_json::from_slice(&body).map_err(|error| {
-            problem(StatusCode::BAD_GATEWAY, &format!("product-service sent no product: {error}"))
+            problem(
+                StatusCode::BAD_GATEWAY,
+                &format!("product-service sent no product: {error}"),
+            )
         })?;
-        let price = product.get("price").and_then(serde_json::Value::as_f64).unwrap_or_default();
+        let price = product
+            .get("price")
+            .and_then(serde_json::Value::as_f64)
+            .unwrap_or_default();
         let cents = (price * f64::from(quantity) * 100.0).round();
-        Ok(Order { id, quantity, total: cents / 100.0, product })
+        Ok(Order {
+            id,
+            quantity,
+            total: cents / 100.0,
+            product,
+        })
     }
 
     async fn list(&self, inbound: &HeaderMap) -> Answer {
@@ -74,7 +92,14 @@ impl OrderService {
                 Err(answer) => return answer,
             }
         }
-        json(StatusCode::OK, &OrderList { service: self.name(), version: &self.version, orders })
+        json(
+            StatusCode::OK,
+            &OrderList {
+                service: self.name(),
+                version: &self.version,
+                orders,
+            },
+        )
     }
 }
 

@@ -18,7 +18,13 @@ const LARGEST: usize = 1 << 20;
 
 /// What a service hands on from the request it is answering, so that traces and canaries hold together.
 const HANDED_ON: [&str; 8] = [
-    "x-request-id", "traceparent", "tracestate", "b3", "x-b3-traceid", "x-b3-spanid", "x-canary",
+    "x-request-id",
+    "traceparent",
+    "tracestate",
+    "b3",
+    "x-b3-traceid",
+    "x-b3-spanid",
+    "x-canary",
     "x-version",
 ];
 
@@ -32,7 +38,10 @@ pub(crate) struct Outbound {
 impl Outbound {
     /// Through the sidecar that listens at `address`.
     pub(crate) fn through(address: SocketAddr) -> Self {
-        Self { address, idle: Mutex::default() }
+        Self {
+            address,
+            idle: Mutex::default(),
+        }
     }
 
     /// `GET http://<service><path>`; the headers are those of the request being answered.
@@ -62,7 +71,9 @@ impl Outbound {
                     request = request.header(name, value);
                 }
             }
-            request.body(Empty::new()).map_err(|error| error.to_string())
+            request
+                .body(Empty::new())
+                .map_err(|error| error.to_string())
         };
         let (mut sender, kept) = match self.take_idle() {
             Some(sender) => (sender, true),
@@ -73,7 +84,10 @@ impl Outbound {
             // The sidecar closed a kept connection at the same moment: a GET may be sent again.
             Err(_closed) if kept => {
                 sender = self.dial().await?;
-                sender.send_request(request()?).await.map_err(|error| error.to_string())?
+                sender
+                    .send_request(request()?)
+                    .await
+                    .map_err(|error| error.to_string())?
             }
             Err(error) => return Err(error.to_string()),
         };
@@ -85,10 +99,15 @@ impl Outbound {
     }
 
     async fn dial(&self) -> Result<SendRequest<Empty<Bytes>>, String> {
-        let stream = TcpStream::connect(self.address).await.map_err(|error| error.to_string())?;
-        stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+        let stream = TcpStream::connect(self.address)
+            .await
+            .map_err(|error| error.to_string())?;
+        stream
+            .set_nodelay(true)
+            .map_err(|error| error.to_string())?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| error.to_string())?;
         tokio::spawn(connection);
         Ok(sender)
     }

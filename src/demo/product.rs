@@ -31,7 +31,10 @@ struct OneProduct<'a> {
 impl ProductService {
     /// The service with the demo's stock.
     pub(crate) fn new(version: &str) -> Self {
-        Self { version: version.to_owned(), catalogue: Mutex::new(Catalogue::stocked()) }
+        Self {
+            version: version.to_owned(),
+            catalogue: Mutex::new(Catalogue::stocked()),
+        }
     }
 
     /// Descriptions came with v2.
@@ -44,21 +47,39 @@ impl ProductService {
     }
 
     fn one(&self, status: StatusCode, product: &Product) -> Answer {
-        json(status, &OneProduct { product: self.shown(product), version: &self.version })
+        json(
+            status,
+            &OneProduct {
+                product: self.shown(product),
+                version: &self.version,
+            },
+        )
     }
 
     fn list(&self) -> Answer {
-        let products = self.catalogue.lock().all().map(|product| self.shown(product)).collect();
+        let products = self
+            .catalogue
+            .lock()
+            .all()
+            .map(|product| self.shown(product))
+            .collect();
         json(
             StatusCode::OK,
-            &ProductList { service: self.name(), version: &self.version, products },
+            &ProductList {
+                service: self.name(),
+                version: &self.version,
+                products,
+            },
         )
     }
 
     fn find(&self, id: &str) -> Answer {
         match self.catalogue.lock().find(id) {
             Some(product) => self.one(StatusCode::OK, product),
-            None => problem(StatusCode::NOT_FOUND, &format!("there is no product `{id}`")),
+            None => problem(
+                StatusCode::NOT_FOUND,
+                &format!("there is no product `{id}`"),
+            ),
         }
     }
 
@@ -70,10 +91,17 @@ impl ProductService {
         let product = match serde_json::from_slice(body) {
             Ok(product) => product,
             Err(error) => {
-                return problem(StatusCode::BAD_REQUEST, &format!("this is no product: {error}"));
+                return problem(
+                    StatusCode::BAD_REQUEST,
+                    &format!("this is no product: {error}"),
+                );
             }
         };
-        let status = if id.is_some() { StatusCode::OK } else { StatusCode::CREATED };
+        let status = if id.is_some() {
+            StatusCode::OK
+        } else {
+            StatusCode::CREATED
+        };
         match self.catalogue.lock().put(id, product) {
             Ok(product) => self.one(status, product),
             Err(Refused::Nonsense(why)) => problem(StatusCode::BAD_REQUEST, why),
@@ -86,7 +114,10 @@ impl ProductService {
     fn remove(&self, id: &str) -> Answer {
         match self.catalogue.lock().remove(id) {
             Some(product) => self.one(StatusCode::OK, &product),
-            None => problem(StatusCode::NOT_FOUND, &format!("there is no product `{id}`")),
+            None => problem(
+                StatusCode::NOT_FOUND,
+                &format!("there is no product `{id}`"),
+            ),
         }
     }
 }
@@ -102,7 +133,10 @@ impl Service for ProductService {
 
     async fn answer(&self, call: Call) -> Answer {
         let Some(rest) = call.uri().path().strip_prefix("/api/products") else {
-            return problem(StatusCode::NOT_FOUND, "product-service serves /api/products");
+            return problem(
+                StatusCode::NOT_FOUND,
+                "product-service serves /api/products",
+            );
         };
         let id = match rest {
             "" | "/" => None,
@@ -117,7 +151,10 @@ impl Service for ProductService {
             (&Method::POST, id) => self.put(id, call.body()),
             (&Method::PUT, Some(id)) => self.put(Some(id), call.body()),
             (&Method::DELETE, Some(id)) => self.remove(id),
-            _ => problem(StatusCode::METHOD_NOT_ALLOWED, "use GET, POST, PUT or DELETE"),
+            _ => problem(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "use GET, POST, PUT or DELETE",
+            ),
         }
     }
 }
@@ -144,7 +181,10 @@ mod tests {
         assert_eq!((status, &list["version"]), (200, &"v2".into()));
         assert!(list["products"][0]["description"].is_string());
         let (status, one) = ask("v1", "GET", "/api/products/1", "").await;
-        assert_eq!((status, &one["version"], &one["name"]), (200, &"v1".into(), &"Laptop".into()));
+        assert_eq!(
+            (status, &one["version"], &one["name"]),
+            (200, &"v1".into(), &"Laptop".into())
+        );
         assert!(one["description"].is_null());
     }
 

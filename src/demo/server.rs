@@ -50,21 +50,20 @@ pub(crate) fn run(flags: &DemoServer, service: impl Service) -> Result<Exit, Fai
         .context(|| "cannot start".to_owned())?;
     runtime.block_on(async {
         let listener = listener(flags)?;
-        serve(listener, Arc::new(service)).await.context(|| "cannot serve".to_owned())
+        serve(listener, Arc::new(service))
+            .await
+            .context(|| "cannot serve".to_owned())
     })?;
     Ok(Exit::Fine)
 }
 
 /// The socket of `--listen`, or the one that standard input is.
 fn listener(flags: &DemoServer) -> Result<TcpListener, Failure> {
-    let listener = match flags.listen {
-        Some(address) => {
-            StdListener::bind(address).context(|| format!("cannot listen on {address}"))?
-        }
-        None => {
-            let input = std::io::stdin().as_fd().try_clone_to_owned();
-            StdListener::from(input.context(|| "cannot use standard input".to_owned())?)
-        }
+    let listener = if let Some(address) = flags.listen {
+        StdListener::bind(address).context(|| format!("cannot listen on {address}"))?
+    } else {
+        let input = std::io::stdin().as_fd().try_clone_to_owned();
+        StdListener::from(input.context(|| "cannot use standard input".to_owned())?)
     };
     listener
         .set_nonblocking(true)
@@ -122,7 +121,11 @@ async fn respond(
     } else {
         let (parts, body) = request.into_parts();
         match Limited::new(body, LARGEST_BODY).collect().await {
-            Ok(body) => service.answer(Request::from_parts(parts, body.to_bytes())).await,
+            Ok(body) => {
+                service
+                    .answer(Request::from_parts(parts, body.to_bytes()))
+                    .await
+            }
             Err(_unread) => problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is above 64 KiB"),
         }
     };
@@ -143,7 +146,14 @@ struct Health<'a> {
 fn health(service: &impl Service, method: &Method) -> Answer {
     if method == Method::GET || method == Method::HEAD {
         let (name, version) = (service.name(), service.version());
-        json(StatusCode::OK, &Health { status: "ok", service: name, version })
+        json(
+            StatusCode::OK,
+            &Health {
+                status: "ok",
+                service: name,
+                version,
+            },
+        )
     } else {
         problem(StatusCode::METHOD_NOT_ALLOWED, "health can only be read")
     }
@@ -161,5 +171,8 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
 
 /// An answer that says what is wrong.
 pub(crate) fn problem(status: StatusCode, message: &str) -> Answer {
-    json(status, &serde_json::json!({ "status": status.as_u16(), "error": message }))
+    json(
+        status,
+        &serde_json::json!({ "status": status.as_u16(), "error": message }),
+    )
 }

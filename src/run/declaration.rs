@@ -48,12 +48,25 @@ impl Declaration {
         }
         let mut labels = args.labels.clone();
         for (number, label) in labels.iter().enumerate() {
-            if labels.iter().skip(number + 1).any(|other| other.key == label.key) {
-                return Err(Failure::usage(format!("label `{}` is given twice", label.key)));
+            if labels
+                .iter()
+                .skip(number + 1)
+                .any(|other| other.key == label.key)
+            {
+                return Err(Failure::usage(format!(
+                    "label `{}` is given twice",
+                    label.key
+                )));
             }
         }
         if !labels.iter().any(|label| label.key == "app") {
-            labels.insert(0, Label { key: "app".to_owned(), value: args.name.clone() });
+            labels.insert(
+                0,
+                Label {
+                    key: "app".to_owned(),
+                    value: args.name.clone(),
+                },
+            );
         }
         Ok(Self {
             name: args.name.clone(),
@@ -70,7 +83,11 @@ impl Declaration {
         let path = leftovers::entry_file(dir, &self.name);
         write_whole(&path, &endpoints::file(&origin(), &[entry]))
             .context(|| format!("cannot write `{}`", path.display()))?;
-        if self.port.is_some() { self.write_endpoints(dir, None) } else { Ok(()) }
+        if self.port.is_some() {
+            self.write_endpoints(dir, None)
+        } else {
+            Ok(())
+        }
     }
 
     /// Puts the program among the endpoints as soon as something listens on its port.
@@ -80,7 +97,9 @@ impl Declaration {
         inbound: Option<SocketAddr>,
         quiet: bool,
     ) -> Result<(), Failure> {
-        let (Some(port), Some(inbound)) = (self.port, inbound) else { return Ok(()) };
+        let (Some(port), Some(inbound)) = (self.port, inbound) else {
+            return Ok(());
+        };
         let mut waited = Duration::ZERO;
         while TcpStream::connect(loopback(port)).await.is_err() {
             sleep(POLL).await;
@@ -99,17 +118,20 @@ impl Declaration {
     /// Takes the program out of the endpoints, so that nobody is sent to it any more.
     pub(crate) fn withdraw(&self, dir: &MeshDir) {
         if let Err(error) = remove_file(&leftovers::endpoints_file(dir, &self.name)) {
-            terminal::note(format_args!("portcullis: cannot withdraw {}: {error}", self.name));
+            terminal::note(format_args!(
+                "portcullis: cannot withdraw {}: {error}",
+                self.name
+            ));
         }
     }
 
     fn write_endpoints(&self, dir: &MeshDir, inbound: Option<SocketAddr>) -> Result<(), Failure> {
         let mut documents = Vec::new();
         let app = self.labels.iter().find(|label| label.key == "app");
-        if let Some(app) = app.filter(|app| check_label("app", &app.value).is_ok()) {
-            if !declared_elsewhere(dir, &self.name, &app.value, &self.namespace) {
-                documents.push(endpoints::service(&app.value, &self.namespace));
-            }
+        if let Some(app) = app.filter(|app| check_label("app", &app.value).is_ok())
+            && !declared_elsewhere(dir, &self.name, &app.value, &self.namespace)
+        {
+            documents.push(endpoints::service(&app.value, &self.namespace));
         }
         if let Some(address) = inbound {
             let instance = Instance {
@@ -140,13 +162,21 @@ fn declared_elsewhere(dir: &MeshDir, run: &str, app: &str, namespace: &str) -> b
     use policies::mesh::Mesh;
     let own = leftovers::endpoints_file(dir, run);
     let source = runtime::documents::DocumentSource::new(vec![dir.policies(), dir.endpoints()]);
-    let Ok(files) = source.read_all() else { return false };
+    let Ok(files) = source.read_all() else {
+        return false;
+    };
     let own = own.to_string_lossy();
-    let others: Vec<_> = files.into_iter().filter(|file| *file.name != *own).collect();
+    let others: Vec<_> = files
+        .into_iter()
+        .filter(|file| *file.name != *own)
+        .collect();
     let loaded = policies::load::load(&others, &Mesh::default());
     let host = format!("{app}.{namespace}.svc.cluster.local");
     loaded.documents.service_entries.iter().any(|entry| {
         entry.meta.namespace == namespace
-            && entry.hosts.iter().any(|found| found.value == host || found.value == app)
+            && entry
+                .hosts
+                .iter()
+                .any(|found| found.value == host || found.value == app)
     })
 }

@@ -8,9 +8,13 @@ use crate::lock::{self, Lock};
 
 /// Removes the documents of every run whose process is gone; returns their names.
 pub(crate) fn sweep(dir: &MeshDir) -> Vec<String> {
-    let Ok(runs) = fs::read_dir(dir.runs()) else { return Vec::new() };
+    let Ok(runs) = fs::read_dir(dir.runs()) else {
+        return Vec::new();
+    };
     let names = runs.filter_map(|run| run.ok()?.file_name().into_string().ok());
-    names.filter(|name| is_stale(dir, name) && take_back(dir, name).is_ok()).collect()
+    names
+        .filter(|name| is_stale(dir, name) && take_back(dir, name).is_ok())
+        .collect()
 }
 
 fn is_stale(dir: &MeshDir, name: &str) -> bool {
@@ -54,13 +58,25 @@ mod tests {
     #[test]
     fn only_runs_without_a_process_are_swept() {
         let temp = tempfile::tempdir().unwrap();
-        let dir = MeshDir::resolve(&Dir { dir: Some(temp.path().to_owned()) }).unwrap();
-        for path in [dir.endpoints(), dir.run_entries(), dir.run("alive"), dir.run("dead")] {
+        let dir = MeshDir::resolve(&Dir {
+            dir: Some(temp.path().to_owned()),
+        })
+        .unwrap();
+        for path in [
+            dir.endpoints(),
+            dir.run_entries(),
+            dir.run("alive"),
+            dir.run("dead"),
+        ] {
             private_dir(&path).unwrap();
         }
         let lock = |name| Lock::take(&lock::path_in(&dir.run(name), "run")).unwrap();
-        let Taken::Ours(_alive) = lock("alive") else { panic!() };
-        let Taken::Ours(dead) = lock("dead") else { panic!() };
+        let Taken::Ours(_alive) = lock("alive") else {
+            panic!()
+        };
+        let Taken::Ours(dead) = lock("dead") else {
+            panic!()
+        };
         drop(dead);
         fs::write(entry_file(&dir, "alive"), "").unwrap();
         fs::write(entry_file(&dir, "dead"), "").unwrap();

@@ -38,7 +38,13 @@ pub(crate) fn exec(args: &Exec) -> Result<Exit, Failure> {
     let shown = program.to_string_lossy();
     crate::terminal::complain(&Failure::new(format!("cannot run `{shown}`: {error}")));
     // As shells have it (POSIX 2.8.2): 127 not found, 126 not executable.
-    Ok(Exit::Program(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 }))
+    Ok(Exit::Program(
+        if error.kind() == std::io::ErrorKind::NotFound {
+            127
+        } else {
+            126
+        },
+    ))
 }
 
 /// Why a run is over.
@@ -143,7 +149,11 @@ async fn until_mesh_stops(dir: &MeshDir) {
 /// The code that a shell would give: 128 and the signal's number for a program that a signal ended.
 fn code(status: ExitStatus) -> u8 {
     let signalled = status.signal().map(|signal| 128_i32.saturating_add(signal));
-    status.code().or(signalled).and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+    status
+        .code()
+        .or(signalled)
+        .and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(1)
 }
 
 /// Signals that are the program's.
@@ -179,7 +189,9 @@ impl Signals {
                 let mut ready = self.streams.iter_mut().filter_map(|(signal, stream)| {
                     stream.poll_recv(context).is_ready().then_some(*signal)
                 });
-                ready.next().map_or(std::task::Poll::Pending, std::task::Poll::Ready)
+                ready
+                    .next()
+                    .map_or(std::task::Poll::Pending, std::task::Poll::Ready)
             })
             .await;
             let by_terminal = signal == Signal::INT || signal == Signal::QUIT;

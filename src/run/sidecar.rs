@@ -59,9 +59,11 @@ impl Sidecar {
             write_whole(&home.join("join.token"), &format!("{token}\n"))?;
             let mut free = FreePorts::default();
             let inbound = match declaration.port {
-                Some(port) => {
-                    Some(Inbound { port, listen: free.pick(None)?, app: loopback(port) })
-                }
+                Some(port) => Some(Inbound {
+                    port,
+                    listen: free.pick(None)?,
+                    app: loopback(port),
+                }),
                 None => None,
             };
             let file = process_files::sidecar(&SidecarFile {
@@ -88,7 +90,12 @@ impl Sidecar {
                 .spawn()
         };
         let child = start().context(|| "cannot start the sidecar".to_owned())?;
-        Ok(Self { child, home, log, workload_port: declaration.port })
+        Ok(Self {
+            child,
+            home,
+            log,
+            workload_port: declaration.port,
+        })
     }
 
     /// Waits until it has a certificate and policies, and tells where it listens.
@@ -98,12 +105,16 @@ impl Sidecar {
         let ready = async {
             loop {
                 if let Some(ports) = ports::published(&state)
-                    && let (Some(admin), Some(outbound)) = (ports.get("admin"), ports.get("outbound"))
+                    && let (Some(admin), Some(outbound)) =
+                        (ports.get("admin"), ports.get("outbound"))
                     && let Ok((status, _)) = admin_port::get(*admin, "/healthz/ready").await
                     && status.is_success()
                 {
                     let inbound = port.and_then(|port| ports.get(&format!("inbound:{port}")));
-                    return SidecarPorts { inbound: inbound.copied(), outbound: *outbound };
+                    return SidecarPorts {
+                        inbound: inbound.copied(),
+                        outbound: *outbound,
+                    };
                 }
                 sleep(READY_POLL).await;
             }
@@ -132,10 +143,16 @@ impl Sidecar {
 
     /// The log goes with the directory, so its end is shown.
     fn failed(&self, how: &str) -> Failure {
-        Failure::new(format!("the sidecar {how}\n  {}", tail(&self.log, 8).join("\n  ")))
+        Failure::new(format!(
+            "the sidecar {how}\n  {}",
+            tail(&self.log, 8).join("\n  ")
+        ))
     }
 }
 
 fn in_words(status: std::io::Result<ExitStatus>) -> String {
-    status.map_or_else(|error| format!("is lost: {error}"), |status| format!("ended: {status}"))
+    status.map_or_else(
+        |error| format!("is lost: {error}"),
+        |status| format!("ended: {status}"),
+    )
 }

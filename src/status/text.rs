@@ -1,5 +1,7 @@
 //! The status of a mesh as text for people.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use super::{MeshStatus, PartStatus};
@@ -23,9 +25,17 @@ pub(super) fn render(mesh: &MeshStatus) -> String {
     text.push('\n');
     text.push_str(&table(&identities(mesh)));
     if let Some(ca) = &mesh.ca {
-        let left = |end: i64| span(u64::try_from(end).unwrap_or(0).saturating_sub(record::now()));
-        text.push_str(&format!(
-            "CA {} ({}): root good for {}, intermediate {}; {} entries, {} issued, {} refused\n",
+        let left = |end: i64| {
+            span(
+                u64::try_from(end)
+                    .unwrap_or(0)
+                    .saturating_sub(record::now()),
+            )
+        };
+        // Writing to a String does not fail.
+        writeln!(
+            text,
+            "CA {} ({}): root good for {}, intermediate {}; {} entries, {} issued, {} refused",
             ca.trust_domain,
             ca.profile,
             left(ca.root_not_after),
@@ -33,9 +43,10 @@ pub(super) fn render(mesh: &MeshStatus) -> String {
             ca.entries,
             ca.issued_total,
             ca.refused_total,
-        ));
+        )
+        .ok();
         for problem in &ca.problems {
-            text.push_str(&format!("  ✗ {problem}\n"));
+            writeln!(text, "  ✗ {problem}").ok();
         }
     }
     text.push('\n');
@@ -44,9 +55,16 @@ pub(super) fn render(mesh: &MeshStatus) -> String {
 }
 
 fn gateway(mesh: &MeshStatus) -> String {
-    let urls: Vec<String> =
-        mesh.gateway.iter().map(|(scheme, at)| format!("{scheme}://{at}")).collect();
-    if urls.is_empty() { "the gateway is not ready".to_owned() } else { urls.join("  ") }
+    let urls: Vec<String> = mesh
+        .gateway
+        .iter()
+        .map(|(scheme, at)| format!("{scheme}://{at}"))
+        .collect();
+    if urls.is_empty() {
+        "the gateway is not ready".to_owned()
+    } else {
+        urls.join("  ")
+    }
 }
 
 fn row(cells: &[&str]) -> Vec<String> {
@@ -54,13 +72,19 @@ fn row(cells: &[&str]) -> Vec<String> {
 }
 
 fn parts(mesh: &MeshStatus) -> Vec<Vec<String>> {
-    let mut rows = vec![row(&["PART", "PID", "READY", "UP", "RESTARTS", "MEMORY", "PORTS"])];
+    let mut rows = vec![row(&[
+        "PART", "PID", "READY", "UP", "RESTARTS", "MEMORY", "PORTS",
+    ])];
     for part in &mesh.parts {
-        let ports: Vec<String> =
-            part.ports.iter().map(|(name, at)| format!("{name}={}", at.port())).collect();
+        let ports: Vec<String> = part
+            .ports
+            .iter()
+            .map(|(name, at)| format!("{name}={}", at.port()))
+            .collect();
         rows.push(vec![
             part.name.clone(),
-            part.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
+            part.pid
+                .map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
             readiness(part),
             span(part.uptime_seconds),
             part.restarts.to_string(),
@@ -87,12 +111,16 @@ fn readiness(part: &PartStatus) -> String {
 fn identities(mesh: &MeshStatus) -> Vec<Vec<String>> {
     let mut rows = vec![row(&["IDENTITY", "OF", "EXPIRES IN", "RENEWALS", "SERIAL"])];
     for part in &mesh.parts {
-        let Some(id) = part.told("/identity/spiffeId").and_then(Value::as_str) else { continue };
+        let Some(id) = part.told("/identity/spiffeId").and_then(Value::as_str) else {
+            continue;
+        };
         let field = |name: &str| part.told(&format!("/identity/{name}"));
         rows.push(vec![
             id.to_owned(),
             part.name.clone(),
-            field("notAfter").and_then(seconds_left).map_or_else(|| "?".to_owned(), span),
+            field("notAfter")
+                .and_then(seconds_left)
+                .map_or_else(|| "?".to_owned(), span),
             field("renewals").map(plain).unwrap_or_default(),
             field("serial").map(plain).unwrap_or_default(),
         ]);
@@ -110,11 +138,20 @@ fn seconds_left(moment: &Value) -> Option<u64> {
 }
 
 fn policies(mesh: &MeshStatus) -> String {
-    let mut rows = vec![row(&["POLICY OF", "GENERATION", "DOCUMENTS", "WARNINGS", "STATE"])];
+    let mut rows = vec![row(&[
+        "POLICY OF",
+        "GENERATION",
+        "DOCUMENTS",
+        "WARNINGS",
+        "STATE",
+    ])];
     let mut findings: Vec<String> = Vec::new();
     for part in &mesh.parts {
-        let Some(policy) = part.told("/policy") else { continue };
-        let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
+        let Some(policy) = part.told("/policy") else {
+            continue;
+        };
+        let list =
+            |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
         let warnings = list(policy.get("warnings"));
         let rejected = list(policy.pointer("/rejected/diagnostics"));
         rows.push(vec![
@@ -136,11 +173,11 @@ fn policies(mesh: &MeshStatus) -> String {
     }
     let mut text = table(&rows);
     for finding in findings.iter().take(MOST_DIAGNOSTICS) {
-        text.push_str(&format!("  {finding}\n"));
+        writeln!(text, "  {finding}").ok();
     }
     if findings.len() > MOST_DIAGNOSTICS {
         let more = findings.len().saturating_sub(MOST_DIAGNOSTICS);
-        text.push_str(&format!("  and {more} more: see -o json\n"));
+        writeln!(text, "  and {more} more: see -o json").ok();
     }
     text
 }
@@ -152,7 +189,9 @@ fn diagnostic(value: &Value) -> String {
         return plain(value);
     }
     let help = value.get("help").and_then(Value::as_str);
-    let help = help.map(|help| format!(" (help: {help})")).unwrap_or_default();
+    let help = help
+        .map(|help| format!(" (help: {help})"))
+        .unwrap_or_default();
     format!(
         "{}:{}:{}: {}[{}]: {}{help}",
         field("file"),
@@ -166,5 +205,7 @@ fn diagnostic(value: &Value) -> String {
 
 /// A JSON value without the quotes of a text.
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -12,7 +12,10 @@ use crate::terminal::{self, Mark, heading, line, marked, mebibytes};
 /// Where the mesh lives.
 pub(crate) fn beginning(dir: &MeshDir) {
     let version = env!("CARGO_PKG_VERSION");
-    line(heading(&format!("Portcullis {version} in {}", dir.root().display())));
+    line(heading(&format!(
+        "Portcullis {version} in {}",
+        dir.root().display()
+    )));
 }
 
 /// A part is ready for the first time.
@@ -22,7 +25,11 @@ pub(crate) fn ready(part: &Part, record: &PartRecord, plan: &Plan) {
     match part.kind {
         Kind::Ca => {
             let at = port("grpc").map(ToString::to_string).unwrap_or_default();
-            marked(Mark::Good, name, format_args!("cluster.local, signs at {at}"));
+            marked(
+                Mark::Good,
+                name,
+                format_args!("cluster.local, signs at {at}"),
+            );
         }
         Kind::Gateway => {
             let mut urls = Vec::new();
@@ -32,7 +39,10 @@ pub(crate) fn ready(part: &Part, record: &PartRecord, plan: &Plan) {
                     let scheme = if logical == 443 { "https" } else { "http" };
                     urls.push(format!("{scheme}://{real}"));
                     if wish.port() != 0 && *real != wish {
-                        moved.push(format!("port {} is taken; {scheme} is at {real}", wish.port()));
+                        moved.push(format!(
+                            "port {} is taken; {scheme} is at {real}",
+                            wish.port()
+                        ));
                     }
                 }
             }
@@ -43,7 +53,10 @@ pub(crate) fn ready(part: &Part, record: &PartRecord, plan: &Plan) {
         }
         Kind::Sidecar => {
             let at = |name: &str| port(name).map(ToString::to_string).unwrap_or_default();
-            let inbound = record.ports.iter().find(|(name, _)| name.starts_with("inbound:"));
+            let inbound = record
+                .ports
+                .iter()
+                .find(|(name, _)| name.starts_with("inbound:"));
             let inbound = inbound.map(|(_, at)| at.to_string()).unwrap_or_default();
             let text = format!("mTLS in at {inbound}, out by {}", at("outbound"));
             marked(Mark::Good, name, text);
@@ -60,7 +73,10 @@ pub(crate) fn complete(dir: &MeshDir, record: &Record, took: Duration) {
     let (me, flag) = (terminal::me(), dir.flag());
     let own = runtime::process::resident_memory(std::process::id());
     let theirs = record.parts.iter().filter_map(|part| part.pid);
-    let rss = theirs.filter_map(runtime::process::resident_memory).chain(own).sum();
+    let rss = theirs
+        .filter_map(runtime::process::resident_memory)
+        .chain(own)
+        .sum();
     let processes = record.parts.len() + 1;
     let ready = format!(
         "Ready in {:.1} s: {processes} processes, {} of memory in all.",
@@ -76,13 +92,20 @@ pub(crate) fn complete(dir: &MeshDir, record: &Record, took: Duration) {
     if demo {
         line("  curl -i http://$GATEWAY_URL/api/products                        90 % v1, 10 % v2");
         line("  curl -i -H 'x-canary: true' http://$GATEWAY_URL/api/products    always v2");
-        line("  curl -i http://$GATEWAY_URL/api/orders                          a sidecar calls a sidecar");
+        line(
+            "  curl -i http://$GATEWAY_URL/api/orders                          a sidecar calls a sidecar",
+        );
         line("  curl -i -X DELETE http://$GATEWAY_URL/api/products/1            denied by policy");
     }
-    line(format_args!("  {me} run{flag} --name billing --port 9000 -- python3 app.py"));
+    line(format_args!(
+        "  {me} run{flag} --name billing --port 9000 -- python3 app.py"
+    ));
     line(format_args!("  {me} status{flag}"));
     line("");
-    line(format_args!("Policies: {}   (edits take effect as you save)", dir.policies().display()));
+    line(format_args!(
+        "Policies: {}   (edits take effect as you save)",
+        dir.policies().display()
+    ));
     line(format_args!("Logs:     {}", dir.logs().display()));
     line(format_args!("Stop:     Ctrl-C, or {me} down{flag}"));
 }
@@ -111,12 +134,20 @@ pub(crate) async fn waiting(part: &Part) {
         },
     };
     let log = part.log.display();
-    marked(Mark::Attention, &part.name, format_args!("{reason}; its log is {log}"));
+    marked(
+        Mark::Attention,
+        &part.name,
+        format_args!("{reason}; its log is {log}"),
+    );
 }
 
 /// A program under `portcullis run` was killed.
 pub(crate) fn swept(name: &str) {
-    marked(Mark::Attention, name, "its `portcullis run` is gone; taken out of the mesh");
+    marked(
+        Mark::Attention,
+        name,
+        "its `portcullis run` is gone; taken out of the mesh",
+    );
 }
 
 /// Something that is not fatal.
@@ -132,5 +163,8 @@ pub(crate) fn stopping() {
 
 /// The mesh has stopped.
 pub(crate) fn stopped(ran: Duration) {
-    line(format_args!("Stopped after {}.", terminal::span(ran.as_secs())));
+    line(format_args!(
+        "Stopped after {}.",
+        terminal::span(ran.as_secs())
+    ));
 }

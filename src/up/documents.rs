@@ -8,24 +8,43 @@ use crate::exit::{Context as _, Failure};
 
 /// What every mesh begins with.
 const MESH_POLICIES: &[(&str, &str)] = &[
-    ("gateway.yaml", include_str!("../../deploy/demo/policies/gateway.yaml")),
+    (
+        "gateway.yaml",
+        include_str!("../../deploy/demo/policies/gateway.yaml"),
+    ),
     (
         "peer-authentication.yaml",
         include_str!("../../deploy/demo/policies/peer-authentication.yaml"),
     ),
 ];
-const MESH_ENTRIES: &[(&str, &str)] =
-    &[("gateway.yaml", include_str!("../../deploy/demo/entries/gateway.yaml"))];
+const MESH_ENTRIES: &[(&str, &str)] = &[(
+    "gateway.yaml",
+    include_str!("../../deploy/demo/entries/gateway.yaml"),
+)];
 
 /// What the demo adds.
 const DEMO_POLICIES: &[(&str, &str)] = &[
-    ("services.yaml", include_str!("../../deploy/demo/policies/services.yaml")),
-    ("virtual-services.yaml", include_str!("../../deploy/demo/policies/virtual-services.yaml")),
-    ("destination-rules.yaml", include_str!("../../deploy/demo/policies/destination-rules.yaml")),
-    ("authorization.yaml", include_str!("../../deploy/demo/policies/authorization.yaml")),
+    (
+        "services.yaml",
+        include_str!("../../deploy/demo/policies/services.yaml"),
+    ),
+    (
+        "virtual-services.yaml",
+        include_str!("../../deploy/demo/policies/virtual-services.yaml"),
+    ),
+    (
+        "destination-rules.yaml",
+        include_str!("../../deploy/demo/policies/destination-rules.yaml"),
+    ),
+    (
+        "authorization.yaml",
+        include_str!("../../deploy/demo/policies/authorization.yaml"),
+    ),
 ];
-const DEMO_ENTRIES: &[(&str, &str)] =
-    &[("services.yaml", include_str!("../../deploy/demo/entries/services.yaml"))];
+const DEMO_ENTRIES: &[(&str, &str)] = &[(
+    "services.yaml",
+    include_str!("../../deploy/demo/entries/services.yaml"),
+)];
 
 /// Whether the demo services run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +57,14 @@ pub(crate) enum Demo {
 
 /// Lays out the directory; each set of documents is copied the first time it is needed and never again.
 pub(crate) fn lay_out(dir: &MeshDir, demo: Demo) -> Result<(), Failure> {
-    let ours = [dir.ca(), dir.gateway(), dir.runs(), dir.endpoints(), dir.run_entries(), dir.logs()];
+    let ours = [
+        dir.ca(),
+        dir.gateway(),
+        dir.runs(),
+        dir.endpoints(),
+        dir.run_entries(),
+        dir.logs(),
+    ];
     for path in ours.iter().chain([&dir.workload("")]) {
         private_dir(path).context(|| format!("cannot make `{}`", path.display()))?;
     }
@@ -81,7 +107,10 @@ mod tests {
     #[test]
     fn edits_and_removals_are_kept() {
         let temp = tempfile::tempdir().unwrap();
-        let dir = MeshDir::resolve(&Dir { dir: Some(temp.path().join("mesh")) }).unwrap();
+        let dir = MeshDir::resolve(&Dir {
+            dir: Some(temp.path().join("mesh")),
+        })
+        .unwrap();
         dir.open().unwrap();
         lay_out(&dir, Demo::Without).unwrap();
         assert!(!dir.policies().join("demo").exists());

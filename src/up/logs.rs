@@ -42,8 +42,14 @@ pub(crate) fn tail(log: &Path, lines: usize) -> Vec<String> {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
     let text = read().unwrap_or_default();
-    let all: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    all.iter().skip(all.len().saturating_sub(lines)).map(|line| (*line).to_owned()).collect()
+    let all: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    all.iter()
+        .skip(all.len().saturating_sub(lines))
+        .map(|line| (*line).to_owned())
+        .collect()
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// When somebody who waits is told what for.
 const LONG_WAIT: Duration = Duration::from_secs(10);
 /// A join token is used within seconds; a part that is restarted before it enrolled may need it later.
-const TOKEN_TTL: Duration = Duration::from_secs(600);
+const TOKEN_TTL: Duration = Duration::from_mins(10);
 
 /// A part and its supervisor.
 #[derive(Debug)]
@@ -60,7 +60,11 @@ struct Mesh<'a> {
 pub(crate) async fn run(dir: &MeshDir, args: &Up) -> Result<Exit, Failure> {
     let started = Instant::now();
     let mut signals = Signals::listen()?;
-    let demo = if args.no_demo { Demo::Without } else { Demo::With };
+    let demo = if args.no_demo {
+        Demo::Without
+    } else {
+        Demo::With
+    };
     documents::lay_out(dir, demo)?;
     leftovers::sweep(dir);
     let plan = Plan::make(dir, args, demo).context(|| "cannot find free ports".to_owned())?;
@@ -124,11 +128,20 @@ impl Mesh<'_> {
             log: part.log.display().to_string(),
         };
         let task = tokio::spawn(supervisor.run());
-        self.parts.push(Running { part, record, orders, task, ever_ready: false, attempts: 0 });
+        self.parts.push(Running {
+            part,
+            record,
+            orders,
+            task,
+            ever_ready: false,
+            attempts: 0,
+        });
     }
 
     async fn on(&mut self, Event { part: index, news }: Event) -> Result<(), Failure> {
-        let Some(running) = self.parts.get_mut(index) else { return Ok(()) };
+        let Some(running) = self.parts.get_mut(index) else {
+            return Ok(());
+        };
         match news {
             News::Started(pid) => {
                 running.record.restarts = running.attempts;
@@ -152,8 +165,10 @@ impl Mesh<'_> {
                 if !running.ever_ready && running.attempts >= HOPELESS {
                     let (name, log) = (&running.part.name, &running.part.log);
                     let tail = logs::tail(log, 6).join("\n    ");
-                    return Err(Failure::new(format!("{name} does not start: it {how}\n    {tail}"))
-                        .hint(format!("its log is {}", log.display())));
+                    return Err(Failure::new(format!(
+                        "{name} does not start: it {how}\n    {tail}"
+                    ))
+                    .hint(format!("its log is {}", log.display())));
                 }
             }
         }
@@ -184,7 +199,7 @@ impl Mesh<'_> {
                 *running.part.args.lock() = args;
             }
             // A supervisor ends only when the whole mesh stops.
-            drop(running.orders.send(Order::Restart));
+            running.orders.send(Order::Restart).ok();
         }
         if !self.complete && self.parts.iter().all(|running| running.record.ready) {
             self.complete = true;
@@ -227,8 +242,12 @@ impl Mesh<'_> {
     async fn stop(&mut self, signals: &mut Signals) {
         announce::stopping();
         for kind in [Kind::Gateway, Kind::Sidecar, Kind::App, Kind::Ca] {
-            for running in self.parts.iter().filter(|running| running.part.kind == kind) {
-                drop(running.orders.send(Order::Stop));
+            for running in self
+                .parts
+                .iter()
+                .filter(|running| running.part.kind == kind)
+            {
+                running.orders.send(Order::Stop).ok();
             }
             for index in 0..self.parts.len() {
                 self.wait_for_end(index, kind, signals).await;
@@ -238,7 +257,9 @@ impl Mesh<'_> {
     }
 
     async fn wait_for_end(&mut self, index: usize, kind: Kind, signals: &mut Signals) {
-        let Some(running) = self.parts.get_mut(index) else { return };
+        let Some(running) = self.parts.get_mut(index) else {
+            return;
+        };
         if running.part.kind != kind {
             return;
         }
@@ -248,7 +269,7 @@ impl Mesh<'_> {
         }
         // Told twice: everything ends at once.
         for running in &self.parts {
-            drop(running.orders.send(Order::Kill));
+            running.orders.send(Order::Kill).ok();
         }
         if let Some(running) = self.parts.get_mut(index) {
             drop((&mut running.task).await);
@@ -267,7 +288,11 @@ impl Mesh<'_> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: self.started_at,
             ready: self.complete,
-            parts: self.parts.iter().map(|running| running.record.clone()).collect(),
+            parts: self
+                .parts
+                .iter()
+                .map(|running| running.record.clone())
+                .collect(),
         }
     }
 
@@ -286,8 +311,7 @@ struct Signals {
 
 impl Signals {
     fn listen() -> Result<Self, Failure> {
-        let listen =
-            |kind| signal(kind).context(|| "cannot listen for signals".to_owned());
+        let listen = |kind| signal(kind).context(|| "cannot listen for signals".to_owned());
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,

@@ -48,7 +48,11 @@ impl Part {
     /// A program that is configured by one file.
     pub(crate) fn program(verb: &str, name: String, kind: Kind, home: &Path, logs: &Path) -> Self {
         let config = home.join(format!("{verb}.yaml"));
-        let args = vec![verb.to_owned(), "--config".to_owned(), config.display().to_string()];
+        let args = vec![
+            verb.to_owned(),
+            "--config".to_owned(),
+            config.display().to_string(),
+        ];
         Self {
             kind,
             args: Mutex::new(args),
@@ -61,7 +65,13 @@ impl Part {
     }
 
     /// A demo service on a socket of ours.
-    pub(crate) fn app(name: String, args: Vec<String>, socket: Arc<TcpListener>, at: SocketAddr, logs: &Path) -> Self {
+    pub(crate) fn app(
+        name: String,
+        args: Vec<String>,
+        socket: Arc<TcpListener>,
+        at: SocketAddr,
+        logs: &Path,
+    ) -> Self {
         Self {
             kind: Kind::App,
             args: Mutex::new(args),
@@ -115,5 +125,9 @@ impl Part {
 
 /// A file that grows at its end, whoever else shortens it meanwhile.
 pub(crate) fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
 }

@@ -64,7 +64,10 @@ impl Plan {
         for (name, app, version) in DEMO.into_iter().filter(|_| demo == Demo::With) {
             let home = dir.workload(name);
             let socket = TcpListener::bind(loopback(0))?;
-            let label = |key: &str, value: &str| Label { key: key.to_owned(), value: value.to_owned() };
+            let label = |key: &str, value: &str| Label {
+                key: key.to_owned(),
+                value: value.to_owned(),
+            };
             workloads.push(Workload {
                 name,
                 app,
@@ -77,26 +80,49 @@ impl Plan {
             });
         }
         let (http, https) = (loopback(args.http), loopback(args.https));
-        Ok(Self { dir: dir.clone(), ca, http, https, workloads })
+        Ok(Self {
+            dir: dir.clone(),
+            ca,
+            http,
+            https,
+            workloads,
+        })
     }
 
     /// The CA, which starts before all others.
     pub(crate) fn ca(&self) -> Part {
-        Part::program("ca", "ca".to_owned(), Kind::Ca, &self.dir.ca(), &self.dir.logs())
+        Part::program(
+            "ca",
+            "ca".to_owned(),
+            Kind::Ca,
+            &self.dir.ca(),
+            &self.dir.logs(),
+        )
     }
 
     /// Everything that needs the CA.
     pub(crate) fn others(&self) -> Vec<Part> {
         let (dir, logs) = (&self.dir, self.dir.logs());
-        let mut parts =
-            vec![Part::program("gateway", "gateway".to_owned(), Kind::Gateway, &dir.gateway(), &logs)];
+        let mut parts = vec![Part::program(
+            "gateway",
+            "gateway".to_owned(),
+            Kind::Gateway,
+            &dir.gateway(),
+            &logs,
+        )];
         for workload in &self.workloads {
             let name = sidecar_of(workload.name);
             let home = dir.workload(workload.name);
             parts.push(Part::program("sidecar", name, Kind::Sidecar, &home, &logs));
             let socket = Arc::clone(&workload.socket);
             let name = workload.name.to_owned();
-            parts.push(Part::app(name, workload.args(), socket, workload.app_at, &logs));
+            parts.push(Part::app(
+                name,
+                workload.args(),
+                socket,
+                workload.app_at,
+                &logs,
+            ));
         }
         parts
     }
@@ -104,8 +130,14 @@ impl Plan {
     /// The name of each process that enrols, and the file in which it looks for its join token.
     pub(crate) fn enrolments(&self) -> Vec<(&'static str, PathBuf)> {
         let mut all = vec![("gateway", self.dir.gateway())];
-        all.extend(self.workloads.iter().map(|w| (w.name, self.dir.workload(w.name))));
-        all.into_iter().map(|(name, home)| (name, home.join("join.token"))).collect()
+        all.extend(
+            self.workloads
+                .iter()
+                .map(|w| (w.name, self.dir.workload(w.name))),
+        );
+        all.into_iter()
+            .map(|(name, home)| (name, home.join("join.token")))
+            .collect()
     }
 
     /// Where the gateway was asked to listen, by logical port.
@@ -126,7 +158,10 @@ impl Plan {
             write_whole(&home.join("sidecar.yaml"), &workload.file(self.ca))?;
         }
         let documents: Vec<String> = self.workloads.iter().map(Workload::document).collect();
-        let text = endpoints::file("Written by `portcullis up` from the ports in use", &documents);
+        let text = endpoints::file(
+            "Written by `portcullis up` from the ports in use",
+            &documents,
+        );
         let path = dir.endpoints().join("demo.yaml");
         if documents.is_empty() {
             crate::directory::remove_file(&path)
@@ -168,14 +203,18 @@ impl Plan {
 
     /// The arguments of a demo service, as they are now.
     pub(crate) fn app_args(&self, name: &str) -> Option<Vec<String>> {
-        self.workloads.iter().find(|workload| workload.name == name).map(Workload::args)
+        self.workloads
+            .iter()
+            .find(|workload| workload.name == name)
+            .map(Workload::args)
     }
 }
 
 impl Workload {
     fn args(&self) -> Vec<String> {
-        let mut args: Vec<String> =
-            ["demo", self.app, "--version", self.version].map(str::to_owned).into();
+        let mut args: Vec<String> = ["demo", self.app, "--version", self.version]
+            .map(str::to_owned)
+            .into();
         if self.app == "order-service" {
             args.extend(["--outbound".to_owned(), self.outbound.to_string()]);
         }

@@ -103,7 +103,9 @@ impl Supervisor {
     }
 
     async fn watch(&mut self, mut child: Child) -> End {
-        let Some(pid) = child.id() else { return End::Died("ended at once".to_owned()) };
+        let Some(pid) = child.id() else {
+            return End::Died("ended at once".to_owned());
+        };
         self.tell(News::Started(pid));
         let part = Arc::clone(&self.part);
         let ready = until_ready(&part);
@@ -149,7 +151,10 @@ impl Supervisor {
 
     fn tell(&self, news: News) {
         // A mesh that listens no more is stopping; its next order says so.
-        drop(self.events.send(Event { part: self.index, news }));
+        drop(self.events.send(Event {
+            part: self.index,
+            news,
+        }));
     }
 }
 
@@ -168,10 +173,13 @@ async fn until_ready(part: &Part) -> Ports {
 
 /// Sends a signal to a child that has not been waited for, so that its pid is still its own.
 pub(crate) fn send(child: &Child, signal: Signal) {
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    let pid = child
+        .id()
+        .and_then(|pid| i32::try_from(pid).ok())
+        .and_then(Pid::from_raw);
     if let Some(pid) = pid {
         // It may have ended by itself a moment ago, which is what we want.
-        drop(kill_process(pid, signal));
+        kill_process(pid, signal).ok();
     }
 }
 
@@ -215,9 +223,13 @@ mod tests {
     #[test]
     fn the_delay_doubles_has_an_end_and_is_forgiven() {
         let mut delay = Delay::default();
-        let millis: Vec<u128> =
-            (0..9).map(|_| delay.after(Duration::ZERO).as_millis()).collect();
-        assert_eq!(millis, [100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000]);
+        let millis: Vec<u128> = (0..9)
+            .map(|_| delay.after(Duration::ZERO).as_millis())
+            .collect();
+        assert_eq!(
+            millis,
+            [100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000]
+        );
         for _ in 0..40 {
             assert_eq!(delay.after(Duration::ZERO), Delay::LONGEST);
         }
