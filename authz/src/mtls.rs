@@ -224,6 +224,3 @@ fn shadowed(policy: &PeerAuthentication, first: &PeerAuthentication) -> Diagnost
     )
     .with_help("keep one PeerAuthentication per mesh, namespace and selected workload")
 }
-
-#[cfg(test)]
-mod tests;

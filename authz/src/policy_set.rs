@@ -9,9 +9,6 @@ use crate::{
     rule::Rule,
 };
 
-#[cfg(test)]
-mod tests;
-
 /// Every AuthorizationPolicy that selects one workload. Immutable; cheap to ask from many threads.
 ///
 /// The default set has no policy and allows everything, as Istio does.

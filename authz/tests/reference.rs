@@ -15,8 +15,8 @@ use identity::id::SpiffeId;
 use policies::{
     diagnostic::{Diagnostic, DocPath},
     document::{
-        AuthorizationAction, AuthorizationPolicy, Condition, DocumentSet, Kind, LabelSelector, Meta, Operation,
-        Rule, Source, Spanned,
+        AuthorizationAction, AuthorizationPolicy, Condition, DocumentSet, Kind, LabelSelector,
+        Meta, Operation, Rule, Source, Spanned,
     },
     mesh::Mesh,
     source::Location,
@@ -36,20 +36,42 @@ fn reference(
 ) -> (Verdict, Option<(String, usize)>) {
     let root = mesh.root_namespace.as_str();
     let mut selected: Vec<_> = (documents.authorization_policies.iter())
-        .filter(|policy| policy.meta.namespace == root || policy.meta.namespace == workload.namespace)
-        .filter(|policy| policy.selector.as_ref().is_none_or(|selector| selector.matches(&workload.labels)))
+        .filter(|policy| {
+            policy.meta.namespace == root || policy.meta.namespace == workload.namespace
+        })
+        .filter(|policy| {
+            policy
+                .selector
+                .as_ref()
+                .is_none_or(|selector| selector.matches(&workload.labels))
+        })
         .collect();
     selected.sort_by_key(|policy| policy.meta.namespace != root);
-    for (wanted, action) in [(AuthorizationAction::Deny, Action::Deny), (AuthorizationAction::Allow, Action::Allow)] {
-        let of_action: Vec<_> = selected.iter().filter(|policy| policy.action.value == wanted).collect();
+    for (wanted, action) in [
+        (AuthorizationAction::Deny, Action::Deny),
+        (AuthorizationAction::Allow, Action::Allow),
+    ] {
+        let of_action: Vec<_> = selected
+            .iter()
+            .filter(|policy| policy.action.value == wanted)
+            .collect();
         if action == Action::Allow && of_action.is_empty() {
             return (Verdict::Allow, None);
         }
         for policy in of_action {
             for (index, rule) in policy.rules.iter().enumerate() {
-                let judge = Judge { facts, action, mesh, policy };
+                let judge = Judge {
+                    facts,
+                    action,
+                    mesh,
+                    policy,
+                };
                 if judge.rule(rule) {
-                    let verdict = if action == Action::Deny { Verdict::Deny } else { Verdict::Allow };
+                    let verdict = if action == Action::Deny {
+                        Verdict::Deny
+                    } else {
+                        Verdict::Allow
+                    };
                     return (verdict, Some((policy.meta.name.clone(), index)));
                 }
             }
@@ -68,7 +90,9 @@ struct Judge<'a> {
 type Values = [Spanned<String>];
 
 fn full(expression: &str, value: &str) -> bool {
-    Regex::new(&format!("^(?s:{expression})$")).unwrap().is_match(value)
+    Regex::new(&format!("^(?s:{expression})$"))
+        .unwrap()
+        .is_match(value)
 }
 
 /// The string forms as expressions; `any` is what a lone star means.
@@ -87,10 +111,20 @@ fn form(value: &str, any: &str) -> String {
 impl Judge<'_> {
     fn rule(&self, rule: &Rule) -> bool {
         let http_only = rule.to.iter().any(|to| {
-            [&to.hosts, &to.not_hosts, &to.methods, &to.not_methods, &to.paths, &to.not_paths]
-                .iter()
-                .any(|list| !list.is_empty())
-        }) || rule.when.iter().any(|when| when.key.starts_with("request."));
+            [
+                &to.hosts,
+                &to.not_hosts,
+                &to.methods,
+                &to.not_methods,
+                &to.paths,
+                &to.not_paths,
+            ]
+            .iter()
+            .any(|list| !list.is_empty())
+        }) || rule
+            .when
+            .iter()
+            .any(|when| when.key.starts_with("request."));
         if self.facts.http.is_none() && http_only && self.action == Action::Allow {
             return false;
         }
@@ -106,24 +140,49 @@ impl Judge<'_> {
 
     fn source(&self, source: &Source) -> bool {
         let ip = |address: IpAddr| move |block: &Spanned<String>| in_block(block, address);
-        Self::field(&source.principals, &source.not_principals, |value| self.principal(value))
-            && Self::field(&source.namespaces, &source.not_namespaces, |value| self.namespace(value))
-            && Self::field(&source.service_accounts, &source.not_service_accounts, |value| self.account(value))
-            && Self::field(&source.ip_blocks, &source.not_ip_blocks, ip(self.facts.source_ip))
-            && Self::field(&source.remote_ip_blocks, &source.not_remote_ip_blocks, ip(self.facts.remote_ip))
+        Self::field(&source.principals, &source.not_principals, |value| {
+            self.principal(value)
+        }) && Self::field(&source.namespaces, &source.not_namespaces, |value| {
+            self.namespace(value)
+        }) && Self::field(
+            &source.service_accounts,
+            &source.not_service_accounts,
+            |value| self.account(value),
+        ) && Self::field(
+            &source.ip_blocks,
+            &source.not_ip_blocks,
+            ip(self.facts.source_ip),
+        ) && Self::field(
+            &source.remote_ip_blocks,
+            &source.not_remote_ip_blocks,
+            ip(self.facts.remote_ip),
+        )
     }
 
     fn peer(&self, expression: &str) -> bool {
-        self.facts.peer.is_some_and(|peer| full(expression, peer.as_str()))
+        self.facts
+            .peer
+            .is_some_and(|peer| full(expression, peer.as_str()))
     }
 
     fn principal(&self, value: &str) -> bool {
         let parts: Vec<_> = value.split('/').collect();
-        let names = [vec![self.mesh.trust_domain.clone()], self.mesh.trust_domain_aliases.clone()].concat();
+        let names = [
+            vec![self.mesh.trust_domain.clone()],
+            self.mesh.trust_domain_aliases.clone(),
+        ]
+        .concat();
         let ours = |name: &String| full(&form(parts[0], ".*"), name) || name == parts[0];
         let mut written = vec![value.to_owned()];
-        if parts.len() == 5 && parts[0] != "*" && (parts[0] == "cluster.local" || names.iter().any(ours)) {
-            written.extend(names.iter().map(|name| format!("{name}/{}", parts[1..].join("/"))));
+        if parts.len() == 5
+            && parts[0] != "*"
+            && (parts[0] == "cluster.local" || names.iter().any(ours))
+        {
+            written.extend(
+                names
+                    .iter()
+                    .map(|name| format!("{name}/{}", parts[1..].join("/"))),
+            );
             if !parts[0].starts_with('*') && !names.iter().any(|name| name == parts[0]) {
                 written.remove(0);
             }
@@ -135,39 +194,61 @@ impl Judge<'_> {
     }
 
     fn namespace(&self, value: &str) -> bool {
-        self.peer(&format!(".*/ns/{}/.*", regex::escape(value).replace("\\*", ".*")))
+        self.peer(&format!(
+            ".*/ns/{}/.*",
+            regex::escape(value).replace("\\*", ".*")
+        ))
     }
 
     fn account(&self, value: &str) -> bool {
-        let (namespace, account) = value.split_once('/').unwrap_or((&self.policy.meta.namespace, value));
+        let (namespace, account) = value
+            .split_once('/')
+            .unwrap_or((&self.policy.meta.namespace, value));
         let (namespace, account) = (regex::escape(namespace), regex::escape(account));
-        self.peer(&format!("spiffe://.+/ns/{namespace}/(.+/|)sa/{account}(/.+)?"))
+        self.peer(&format!(
+            "spiffe://.+/ns/{namespace}/(.+/|)sa/{account}(/.+)?"
+        ))
     }
 
     fn operation(&self, operation: &Operation) -> bool {
         let port = self.facts.destination_port;
-        if !Self::field(&operation.ports, &operation.not_ports, |value| value.value == port) {
+        if !Self::field(&operation.ports, &operation.not_ports, |value| {
+            value.value == port
+        }) {
             return false;
         }
-        let Some(http) = self.facts.http else { return true };
+        let Some(http) = self.facts.http else {
+            return true;
+        };
         let host = |value: &Spanned<String>| {
-            full(&form(&value.to_lowercase(), ".*"), &http.host.to_lowercase())
+            full(
+                &form(&value.to_lowercase(), ".*"),
+                &http.host.to_lowercase(),
+            )
         };
         Self::field(&operation.hosts, &operation.not_hosts, host)
-            && Self::field(&operation.methods, &operation.not_methods, |value| full(&form(value, ".*"), http.method))
-            && Self::field(&operation.paths, &[], |value| path(value, http.path, self.action == Action::Deny))
-            && Self::field(&[], &operation.not_paths, |value| path(value, http.path, self.action == Action::Allow))
+            && Self::field(&operation.methods, &operation.not_methods, |value| {
+                full(&form(value, ".*"), http.method)
+            })
+            && Self::field(&operation.paths, &[], |value| {
+                path(value, http.path, self.action == Action::Deny)
+            })
+            && Self::field(&[], &operation.not_paths, |value| {
+                path(value, http.path, self.action == Action::Allow)
+            })
     }
 
     fn condition(&self, condition: &Condition) -> bool {
-        let Condition { values, not_values, .. } = condition;
+        let Condition {
+            values, not_values, ..
+        } = condition;
         let facts = self.facts;
         let ip = |address: IpAddr| move |block: &Spanned<String>| in_block(block, address);
         match condition.key.as_str() {
             "source.ip" => Self::field(values, not_values, ip(facts.source_ip)),
-            "destination.port" => {
-                Self::field(values, not_values, |value| value.value == facts.destination_port.to_string())
-            }
+            "destination.port" => Self::field(values, not_values, |value| {
+                value.value == facts.destination_port.to_string()
+            }),
             "source.principal" => Self::field(values, not_values, |value| self.principal(value)),
             "source.namespace" => Self::field(values, not_values, |value| self.namespace(value)),
             "connection.sni" => Self::field(values, not_values, |value| {
@@ -180,12 +261,22 @@ impl Judge<'_> {
 
     /// Repeated headers: what lets through needs every value, what stops needs any of them or their join.
     fn header(&self, name: &str, values: &Values, not_values: &Values) -> bool {
-        let Some(http) = self.facts.http else { return true };
-        let sent: Vec<_> = http.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect();
-        let one = |list: &Values, value: &str| list.iter().any(|pattern| full(&form(pattern, ".*"), value));
+        let Some(http) = self.facts.http else {
+            return true;
+        };
+        let sent: Vec<_> = http
+            .headers
+            .get_all(name)
+            .iter()
+            .map(|value| value.to_str().unwrap())
+            .collect();
+        let one = |list: &Values, value: &str| {
+            list.iter().any(|pattern| full(&form(pattern, ".*"), value))
+        };
         let every = |list: &Values| !sent.is_empty() && sent.iter().all(|value| one(list, value));
         let any = |list: &Values| {
-            !sent.is_empty() && (sent.iter().any(|value| one(list, value)) || one(list, &sent.join(",")))
+            !sent.is_empty()
+                && (sent.iter().any(|value| one(list, value)) || one(list, &sent.join(",")))
         };
         match self.action {
             Action::Allow => (values.is_empty() || every(values)) && !any(not_values),
@@ -204,17 +295,27 @@ fn path(value: &str, path: &str, broad: bool) -> bool {
         false => (format!("[{class}]+"), format!("[{class}/]*")),
     };
     let expression = regex::escape(value);
-    full(&expression.replace("\\{\\*\\*\\}", &rest).replace("\\{\\*\\}", &one), path)
+    full(
+        &expression
+            .replace("\\{\\*\\*\\}", &rest)
+            .replace("\\{\\*\\}", &one),
+        path,
+    )
 }
 
 fn in_block(block: &str, address: IpAddr) -> bool {
     let (network, length) = block.split_once('/').unwrap_or((block, "32"));
     let bits = |address: IpAddr| match address {
-        IpAddr::V4(address) => address.octets().map(|octet| format!("{octet:08b}")).concat(),
+        IpAddr::V4(address) => address
+            .octets()
+            .map(|octet| format!("{octet:08b}"))
+            .concat(),
         IpAddr::V6(_) => String::new(),
     };
     let length: usize = length.parse().unwrap();
-    bits(network.parse().unwrap()).get(..length).is_some_and(|prefix| bits(address).starts_with(prefix))
+    bits(network.parse().unwrap())
+        .get(..length)
+        .is_some_and(|prefix| bits(address).starts_with(prefix))
 }
 
 // ---- random policies -----------------------------------------------------------------------------------------------
@@ -229,31 +330,80 @@ fn spanned<T>(value: T) -> Spanned<T> {
 
 /// Nothing most of the time, else one or two of the words.
 fn words(words: &'static [&'static str]) -> impl Strategy<Value = Vec<Spanned<String>>> {
-    let some = vec(select(words).prop_map(|word| spanned(word.to_owned())), 1..3);
+    let some = vec(
+        select(words).prop_map(|word| spanned(word.to_owned())),
+        1..3,
+    );
     prop_oneof![3 => Just(Vec::new()), 1 => some]
 }
 
 const PRINCIPALS: &[&str] = &[
-    "cluster.local/ns/a/sa/b", "td1/ns/a/sa/b", "old-td/ns/a/sa/c", "other/ns/a/sa/b", "*", "*/sa/b", "td1/ns/a/*",
-    "td1/ns/a/sa/*", "*-td/ns/a/sa/c", "td*/ns/a/sa/b", "*/ns/a/sa/b", "spiffe://td1/ns/a/sa/b", "cluster.local/ns/*",
+    "cluster.local/ns/a/sa/b",
+    "td1/ns/a/sa/b",
+    "old-td/ns/a/sa/c",
+    "other/ns/a/sa/b",
+    "*",
+    "*/sa/b",
+    "td1/ns/a/*",
+    "td1/ns/a/sa/*",
+    "*-td/ns/a/sa/c",
+    "td*/ns/a/sa/b",
+    "*/ns/a/sa/b",
+    "spiffe://td1/ns/a/sa/b",
+    "cluster.local/ns/*",
 ];
 const NAMESPACES: &[&str] = &["a", "b", "a*", "*", "*b", "ns"];
 const ACCOUNTS: &[&str] = &["b", "c", "a/b", "a/c", "shop/b"];
-const BLOCKS: &[&str] = &["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "192.168.0.0/24", "0.0.0.0/0"];
+const BLOCKS: &[&str] = &[
+    "10.0.0.0/8",
+    "10.1.0.0/16",
+    "10.1.2.3",
+    "192.168.0.0/24",
+    "0.0.0.0/0",
+];
 const HOSTS: &[&str] = &["web.shop", "WEB.shop:8080", "*.shop", "web*", "*", "*:8080"];
 const METHODS: &[&str] = &["GET", "POST", "P*", "*T", "*"];
-const PATHS: &[&str] =
-    &["/", "/api/*", "/api/v1", "*/v1", "*", "/api/{*}", "/api/{*}/x", "/{**}", "/api/{**}/x", "/api?x", "/a*b"];
-const REQUEST_PATHS: &[&str] = &["/", "/api/v1", "/api/v1/x", "/api/", "/api", "/api/é", "/api/é/x", "/a*b", "/api//x"];
+const PATHS: &[&str] = &[
+    "/",
+    "/api/*",
+    "/api/v1",
+    "*/v1",
+    "*",
+    "/api/{*}",
+    "/api/{*}/x",
+    "/{**}",
+    "/api/{**}/x",
+    "/api?x",
+    "/a*b",
+];
+const REQUEST_PATHS: &[&str] = &[
+    "/",
+    "/api/v1",
+    "/api/v1/x",
+    "/api/",
+    "/api",
+    "/api/é",
+    "/api/é/x",
+    "/a*b",
+    "/api//x",
+];
 const ROLES: &[&str] = &["admin", "user", "admin,user", "a*", "*r", "*"];
 
 fn source() -> impl Strategy<Value = Source> {
-    let names = (words(PRINCIPALS), words(PRINCIPALS), words(NAMESPACES), words(NAMESPACES));
+    let names = (
+        words(PRINCIPALS),
+        words(PRINCIPALS),
+        words(NAMESPACES),
+        words(NAMESPACES),
+    );
     let accounts = (words(ACCOUNTS), words(ACCOUNTS));
     let blocks = (words(BLOCKS), words(BLOCKS), words(BLOCKS), words(BLOCKS));
     (any::<bool>(), names, accounts, blocks).prop_map(|(by_account, names, accounts, blocks)| {
-        let (names, accounts) =
-            if by_account { (Default::default(), accounts) } else { (names, Default::default()) };
+        let (names, accounts) = if by_account {
+            (Default::default(), accounts)
+        } else {
+            (names, Default::default())
+        };
         let (principals, not_principals, namespaces, not_namespaces) = names;
         let (service_accounts, not_service_accounts) = accounts;
         let (ip_blocks, not_ip_blocks, remote_ip_blocks, not_remote_ip_blocks) = blocks;
@@ -280,9 +430,19 @@ fn source() -> impl Strategy<Value = Source> {
 
 /// Only exact principals: the rules that the compiled form looks up instead of reading them all.
 fn named_source() -> impl Strategy<Value = Source> {
-    let exact = select(&["td1/ns/a/sa/b", "cluster.local/ns/a/sa/b", "old-td/ns/a/sa/c", "other/ns/a/sa/b"][..]);
+    let exact = select(
+        &[
+            "td1/ns/a/sa/b",
+            "cluster.local/ns/a/sa/b",
+            "old-td/ns/a/sa/c",
+            "other/ns/a/sa/b",
+        ][..],
+    );
     (source(), vec(exact, 1..3)).prop_map(|(source, principals)| Source {
-        principals: principals.into_iter().map(|word| spanned(word.to_owned())).collect(),
+        principals: principals
+            .into_iter()
+            .map(|word| spanned(word.to_owned()))
+            .collect(),
         service_accounts: Vec::new(),
         not_service_accounts: Vec::new(),
         not_principals: Vec::new(),
@@ -293,32 +453,61 @@ fn named_source() -> impl Strategy<Value = Source> {
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
-    let ports = || words(&["80", "8080"]).prop_map(|list| {
-        list.into_iter().map(|port| port.map(|port| port.parse::<u16>().unwrap())).collect::<Vec<_>>()
-    });
-    let http = (words(HOSTS), words(HOSTS), words(METHODS), words(METHODS), words(PATHS), words(PATHS));
+    let ports = || {
+        words(&["80", "8080"]).prop_map(|list| {
+            list.into_iter()
+                .map(|port| port.map(|port| port.parse::<u16>().unwrap()))
+                .collect::<Vec<_>>()
+        })
+    };
+    let http = (
+        words(HOSTS),
+        words(HOSTS),
+        words(METHODS),
+        words(METHODS),
+        words(PATHS),
+        words(PATHS),
+    );
     (ports(), ports(), http).prop_map(|(ports, not_ports, http)| {
         let (hosts, not_hosts, methods, not_methods, paths, not_paths) = http;
         let path = DocPath::root();
-        Operation { at: at(), path, hosts, not_hosts, ports, not_ports, methods, not_methods, paths, not_paths }
+        Operation {
+            at: at(),
+            path,
+            hosts,
+            not_hosts,
+            ports,
+            not_ports,
+            methods,
+            not_methods,
+            paths,
+            not_paths,
+        }
     })
 }
 
 fn condition() -> impl Strategy<Value = Condition> {
     let key = |key: &'static str, allowed: &'static [&'static str]| {
-        (vec(select(allowed), 0..3), vec(select(allowed), 0..2)).prop_map(move |(mut values, not_values)| {
-            if values.is_empty() && not_values.is_empty() {
-                values.extend(allowed.first());
-            }
-            let list = |values: Vec<&str>| values.into_iter().map(|value| spanned(value.to_owned())).collect();
-            Condition {
-                at: at(),
-                path: DocPath::root(),
-                key: spanned(key.to_owned()),
-                values: list(values),
-                not_values: list(not_values),
-            }
-        })
+        (vec(select(allowed), 0..3), vec(select(allowed), 0..2)).prop_map(
+            move |(mut values, not_values)| {
+                if values.is_empty() && not_values.is_empty() {
+                    values.extend(allowed.first());
+                }
+                let list = |values: Vec<&str>| {
+                    values
+                        .into_iter()
+                        .map(|value| spanned(value.to_owned()))
+                        .collect()
+                };
+                Condition {
+                    at: at(),
+                    path: DocPath::root(),
+                    key: spanned(key.to_owned()),
+                    values: list(values),
+                    not_values: list(not_values),
+                }
+            },
+        )
     };
     prop_oneof![
         1 => key("source.ip", BLOCKS),
@@ -333,9 +522,16 @@ fn condition() -> impl Strategy<Value = Condition> {
 fn policy() -> impl Strategy<Value = AuthorizationPolicy> {
     let kept_source = source().prop_filter("a source restricts something", |source| {
         [
-            &source.principals, &source.not_principals, &source.namespaces, &source.not_namespaces,
-            &source.service_accounts, &source.not_service_accounts, &source.ip_blocks, &source.not_ip_blocks,
-            &source.remote_ip_blocks, &source.not_remote_ip_blocks,
+            &source.principals,
+            &source.not_principals,
+            &source.namespaces,
+            &source.not_namespaces,
+            &source.service_accounts,
+            &source.not_service_accounts,
+            &source.ip_blocks,
+            &source.not_ip_blocks,
+            &source.remote_ip_blocks,
+            &source.not_remote_ip_blocks,
         ]
         .iter()
         .any(|list| !list.is_empty())
@@ -343,39 +539,64 @@ fn policy() -> impl Strategy<Value = AuthorizationPolicy> {
     let kept_operation = operation().prop_filter("an operation restricts something", |to| {
         !to.ports.is_empty()
             || !to.not_ports.is_empty()
-            || [&to.hosts, &to.not_hosts, &to.methods, &to.not_methods, &to.paths, &to.not_paths]
-                .iter()
-                .any(|list| !list.is_empty())
+            || [
+                &to.hosts,
+                &to.not_hosts,
+                &to.methods,
+                &to.not_methods,
+                &to.paths,
+                &to.not_paths,
+            ]
+            .iter()
+            .any(|list| !list.is_empty())
     });
     let kept_source = prop_oneof![1 => kept_source, 1 => named_source()];
-    let rule = (vec(kept_source, 0..3), vec(kept_operation, 0..3), vec(condition(), 0..2))
-        .prop_map(|(from, to, when)| Rule { at: at(), path: DocPath::root(), from, to, when });
+    let rule = (
+        vec(kept_source, 0..3),
+        vec(kept_operation, 0..3),
+        vec(condition(), 0..2),
+    )
+        .prop_map(|(from, to, when)| Rule {
+            at: at(),
+            path: DocPath::root(),
+            from,
+            to,
+            when,
+        });
     let action = select(vec![AuthorizationAction::Allow, AuthorizationAction::Deny]);
     let namespace = select(vec!["shop", "shop", "istio-system", "elsewhere"]);
     let selector = option::of(select(vec!["web", "web", "other", ""]));
-    (action, namespace, selector, vec(rule, 0..4)).prop_map(|(action, namespace, selector, rules)| {
-        // A DENY without rules is refused; an ALLOW without rules allows nothing.
-        let action = if rules.is_empty() { AuthorizationAction::Allow } else { action };
-        let labels = |app: &str| match app {
-            "" => BTreeMap::new(),
-            app => BTreeMap::from([("app".to_owned(), spanned(app.to_owned()))]),
-        };
-        AuthorizationPolicy {
-            meta: Meta {
-                kind: Kind::AuthorizationPolicy,
-                name: String::new(),
-                namespace: namespace.to_owned(),
-                labels: BTreeMap::new(),
-                annotations: BTreeMap::new(),
-                at: at(),
-            },
-            selector: selector.map(|app| LabelSelector { match_labels: labels(app) }),
-            target_refs: Vec::new(),
-            action: spanned(action),
-            provider: None,
-            rules,
-        }
-    })
+    (action, namespace, selector, vec(rule, 0..4)).prop_map(
+        |(action, namespace, selector, rules)| {
+            // A DENY without rules is refused; an ALLOW without rules allows nothing.
+            let action = if rules.is_empty() {
+                AuthorizationAction::Allow
+            } else {
+                action
+            };
+            let labels = |app: &str| match app {
+                "" => BTreeMap::new(),
+                app => BTreeMap::from([("app".to_owned(), spanned(app.to_owned()))]),
+            };
+            AuthorizationPolicy {
+                meta: Meta {
+                    kind: Kind::AuthorizationPolicy,
+                    name: String::new(),
+                    namespace: namespace.to_owned(),
+                    labels: BTreeMap::new(),
+                    annotations: BTreeMap::new(),
+                    at: at(),
+                },
+                selector: selector.map(|app| LabelSelector {
+                    match_labels: labels(app),
+                }),
+                target_refs: Vec::new(),
+                action: spanned(action),
+                provider: None,
+                rules,
+            }
+        },
+    )
 }
 
 #[derive(Debug)]
@@ -390,17 +611,52 @@ struct Request {
 
 fn request() -> impl Strategy<Value = Request> {
     let peers = [
-        "td1/ns/a/sa/b", "cluster.local/ns/a/sa/b", "old-td/ns/a/sa/c", "td1/ns/shop/sa/b", "other/ns/a/sa/b",
-        "td1/x/ns/a/y/sa/b/z", "td1/ns/ns/sa/ns", "td1/thing",
+        "td1/ns/a/sa/b",
+        "cluster.local/ns/a/sa/b",
+        "old-td/ns/a/sa/c",
+        "td1/ns/shop/sa/b",
+        "other/ns/a/sa/b",
+        "td1/x/ns/a/y/sa/b/z",
+        "td1/ns/ns/sa/ns",
+        "td1/thing",
     ];
     let peer = option::weighted(0.8, select(peers.to_vec()));
-    let address = || select(vec!["10.1.2.3", "10.1.9.9", "10.9.9.9", "192.168.0.7", "203.0.113.5"]);
-    let roles = vec(select(vec!["admin", "user", "", "guest", "admin,user"]), 0..3);
-    let hosts = select(vec!["web.shop", "web.shop:8080", "WEB.SHOP", "api.other", "api.other:80"]);
-    let http = (select(vec!["GET", "POST", "DELETE", "PUT"]), hosts, select(REQUEST_PATHS), roles);
+    let address = || {
+        select(vec![
+            "10.1.2.3",
+            "10.1.9.9",
+            "10.9.9.9",
+            "192.168.0.7",
+            "203.0.113.5",
+        ])
+    };
+    let roles = vec(
+        select(vec!["admin", "user", "", "guest", "admin,user"]),
+        0..3,
+    );
+    let hosts = select(vec![
+        "web.shop",
+        "web.shop:8080",
+        "WEB.SHOP",
+        "api.other",
+        "api.other:80",
+    ]);
+    let http = (
+        select(vec!["GET", "POST", "DELETE", "PUT"]),
+        hosts,
+        select(REQUEST_PATHS),
+        roles,
+    );
     let sni = option::of(select(vec!["web.shop", "api.other"]));
-    (peer, address(), address(), select(vec![80, 8080, 9090]), sni, option::weighted(0.8, http)).prop_map(
-        |(peer, source, remote, port, sni, http)| Request {
+    (
+        peer,
+        address(),
+        address(),
+        select(vec![80, 8080, 9090]),
+        sni,
+        option::weighted(0.8, http),
+    )
+        .prop_map(|(peer, source, remote, port, sni, http)| Request {
             peer: peer.map(|peer| SpiffeId::parse(&format!("spiffe://{peer}")).unwrap()),
             source: source.parse().unwrap(),
             remote: remote.parse().unwrap(),
@@ -413,8 +669,7 @@ fn request() -> impl Strategy<Value = Request> {
                 }
                 (method, host, path, headers)
             }),
-        },
-    )
+        })
 }
 
 proptest! {

@@ -1,1 +1,0 @@
-//! Tables for the modes of a workload.

@@ -1,1 +1,0 @@
-//! The decision, in tables and against a naive reference.
