@@ -1,14 +1,15 @@
-//! Typed documents from YAML, with every problem reported.
+//! Typed documents from YAML: a schema per kind, read with every problem reported and none guessed away.
 
-use crate::diagnostic::Diagnostic;
-use crate::document::DocumentSet;
-use crate::mesh::Mesh;
-use crate::source::SourceFile;
+mod cursor;
+mod document;
+mod fields;
+mod formats;
+mod hints;
+mod kinds;
+mod metadata;
+mod primitives;
 
-pub(crate) fn file(
-    _file: &SourceFile,
-    _mesh: &Mesh,
-    _documents: &mut DocumentSet,
-    _diagnostics: &mut Vec<Diagnostic>,
-) {
-}
+pub(crate) use cursor::{Context, Cursor, Decode};
+pub(crate) use document::{Document, file};
+pub(crate) use fields::Fields;
+pub(crate) use formats::{CidrText, DurationOrZero, HostText, Percent, Port, RegexText, is_host_name};

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::decode::{Cursor, Decode};
+
 /// `protocol` of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
@@ -63,5 +65,16 @@ impl Protocol {
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl Decode for Protocol {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        // Istio reads protocols without regard to case.
+        let upper = cursor.text()?.to_ascii_uppercase();
+        match Self::NAMES.iter().find(|(name, _)| *name == upper) {
+            Some((_, protocol)) => Some(*protocol),
+            None => cursor.one_of(Self::NAMES),
+        }
     }
 }

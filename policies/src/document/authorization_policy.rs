@@ -1,5 +1,7 @@
 //! AuthorizationPolicy (`security.istio.io`): who may do what. The crate `authz` says what is in force.
 
+mod schema;
+
 use super::{LabelSelector, Meta, Spanned};
 use crate::diagnostic::DocPath;
 use crate::source::Location;

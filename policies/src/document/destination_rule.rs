@@ -1,5 +1,7 @@
 //! DestinationRule (`networking.istio.io`): what holds for the traffic to a host.
 
+mod schema;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

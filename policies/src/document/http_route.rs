@@ -1,5 +1,9 @@
 //! Istio's `HTTPRoute`: one rule of `spec.http` of a VirtualService.
 
+mod base64;
+mod header_rules;
+mod schema;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{LabelSelector, Meta, Spanned};
+use crate::decode::{Cursor, Document, Fields};
+use crate::diagnostic::{Diagnostic, codes};
+use crate::yaml::shortened;
 
 /// Istio's PeerAuthentication.
 #[derive(Clone, Debug)]
@@ -28,4 +31,45 @@ pub enum PeerAuthenticationMode {
     Permissive,
     /// `STRICT`: mTLS only.
     Strict,
+}
+
+impl Document for PeerAuthentication {
+    fn spec(meta: Meta, f: &mut Fields<'_>) -> Option<Self> {
+        let selector = f.optional("selector");
+        let mode = f.get("mtls").and_then(|cursor| mtls(&cursor));
+        let mut port_level = BTreeMap::new();
+        for (port, cursor) in f.get("portLevelMtls").and_then(|cursor| cursor.entries()).unwrap_or_default() {
+            let mode = mtls(&cursor);
+            match port.parse::<u16>() {
+                Ok(port) if port > 0 => port_level.extend(mode.map(|mode| (port, mode))),
+                _ => {
+                    let message = format!("`{}` is not a port between 1 and 65535", shortened(port));
+                    f.report(Diagnostic::error(codes::INVALID_VALUE, cursor.key_at(), &cursor.path, message));
+                }
+            }
+        }
+        let unselective = selector.as_ref().is_none_or(LabelSelector::is_empty);
+        if unselective && f.has("portLevelMtls") {
+            let message = "`portLevelMtls` needs a `selector`: ports belong to workloads";
+            let path = f.cursor().path.field("portLevelMtls");
+            f.report(Diagnostic::error(codes::MISSING_FIELD, f.cursor().key_at(), path, message));
+        }
+        Some(Self { meta, selector, mode, port_level })
+    }
+}
+
+/// `{mode: STRICT}`; `{}` inherits.
+fn mtls(cursor: &Cursor<'_>) -> Option<Spanned<PeerAuthenticationMode>> {
+    cursor.fields(|f| match f.get("mode") {
+        None => Some(f.cursor().spanned(PeerAuthenticationMode::Unset)),
+        Some(cursor) => {
+            let mode = cursor.one_of(&[
+                ("UNSET", PeerAuthenticationMode::Unset),
+                ("DISABLE", PeerAuthenticationMode::Disable),
+                ("PERMISSIVE", PeerAuthenticationMode::Permissive),
+                ("STRICT", PeerAuthenticationMode::Strict),
+            ])?;
+            Some(cursor.spanned(mode))
+        }
+    })
 }

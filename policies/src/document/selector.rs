@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Spanned;
+use crate::decode::{Cursor, Decode};
 
 /// Istio's `WorkloadSelector`: every label must be there with this very value.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,5 +23,22 @@ impl LabelSelector {
     /// Whether it selects everything.
     pub fn is_empty(&self) -> bool {
         self.match_labels.is_empty()
+    }
+}
+
+/// `matchLabels` in security kinds.
+impl Decode for LabelSelector {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        cursor.fields(|f| Some(Self { match_labels: f.map("matchLabels") }))
+    }
+}
+
+/// `labels` in networking kinds.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkloadLabels(pub(crate) LabelSelector);
+
+impl Decode for WorkloadLabels {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        cursor.fields(|f| Some(Self(LabelSelector { match_labels: f.map("labels") })))
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::{Meta, Spanned};
+use crate::decode::{Cursor, Decode, Document, Fields, Port, is_host_name};
 use crate::diagnostic::DocPath;
 use crate::source::Location;
 
@@ -44,4 +45,63 @@ pub enum WorkloadAddress {
     Ip(IpAddr),
     /// A name for DNS, in lower case.
     Name(String),
+}
+
+impl Document for WorkloadEntry {
+    fn spec(meta: Meta, f: &mut Fields<'_>) -> Option<Self> {
+        let spec = WorkloadSpec::fields(f)?;
+        if spec.address.is_none() {
+            f.required::<Spanned<WorkloadAddress>>("address");
+        }
+        Some(Self { meta, spec })
+    }
+}
+
+impl Decode for WorkloadSpec {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        cursor.fields(Self::fields)
+    }
+}
+
+impl WorkloadSpec {
+    fn fields(f: &mut Fields<'_>) -> Option<Self> {
+        let spec = Self {
+            at: f.cursor().at(),
+            path: f.cursor().path.clone(),
+            address: f.optional("address"),
+            ports: f.map::<Port>("ports").into_iter().map(|(name, Port(port))| (name, port)).collect(),
+            labels: f.map("labels"),
+            locality: f.optional("locality"),
+            weight: f.optional("weight").unwrap_or(1),
+            service_account: f.get("serviceAccount").and_then(|cursor| service_account(&cursor)),
+        };
+        f.optional::<String>("network");
+        Some(spec)
+    }
+}
+
+/// It becomes a segment of a SPIFFE ID.
+fn service_account(cursor: &Cursor<'_>) -> Option<String> {
+    let text = cursor.text()?;
+    if is_host_name(text) { Some(text.to_owned()) } else { cursor.invalid("a service account's name") }
+}
+
+impl Decode for WorkloadAddress {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        let text = cursor.text()?;
+        if let Ok(address) = text.parse() {
+            return Some(Self::Ip(address));
+        }
+        if is_host_name(text) {
+            return Some(Self::Name(text.to_ascii_lowercase()));
+        }
+        let help = if text.starts_with("unix:") {
+            "Unix sockets are not supported"
+        } else if text.contains(':') {
+            "leave out the port: it comes from `ports`"
+        } else {
+            "write an IP address or a name"
+        };
+        cursor.invalid_with("an address", Some(help.to_owned()))
+    }
 }

@@ -1,0 +1,157 @@
+//! From a YAML tree to a document of its kind.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::kinds::{self, Class};
+use super::metadata::metadata;
+use super::{Context, Cursor, Decode, Fields, hints};
+use crate::diagnostic::{Diagnostic, DocPath, codes};
+use crate::document::{
+    AuthorizationPolicy, DestinationRule, DocumentSet, Gateway, Kind, Meta, PeerAuthentication, RegistrationEntry,
+    ServiceEntry, VirtualService, WorkloadEntry,
+};
+use crate::mesh::Mesh;
+use crate::nearest::nearest;
+use crate::source::SourceFile;
+use crate::yaml::{Node, Value, documents, shortened};
+
+/// A kind whose `spec` can be read.
+pub(crate) trait Document: Sized {
+    /// Reads the fields of `spec`.
+    fn spec(meta: Meta, spec: &mut Fields<'_>) -> Option<Self>;
+}
+
+/// Reads every document of a source text.
+pub(crate) fn file(file: &SourceFile, mesh: &Mesh, set: &mut DocumentSet, diagnostics: &mut Vec<Diagnostic>) {
+    let nodes = documents(file, diagnostics);
+    let context = Context {
+        file: &file.name,
+        mesh,
+        diagnostics: RefCell::new(Vec::new()),
+        subject: RefCell::new(String::new()),
+    };
+    for node in &nodes {
+        let cursor = Cursor { context: &context, node, path: DocPath::root(), key: node.position };
+        document(&cursor, set);
+    }
+    diagnostics.append(&mut context.diagnostics.into_inner());
+}
+
+fn document(cursor: &Cursor<'_>, set: &mut DocumentSet) {
+    let Value::Mapping(entries) = &cursor.node.value else {
+        let message = format!("expected a document with `apiVersion` and `kind`, found {}", cursor.node.describe());
+        cursor.error(codes::NOT_A_DOCUMENT, message, None);
+        return;
+    };
+    let text = |name: &str| {
+        let entry = entries.iter().find(|entry| &*entry.key == name)?;
+        match &entry.value.value {
+            Value::Scalar { text, .. } if !entry.value.is_null() => Some((text, entry)),
+            _ => None,
+        }
+    };
+    let (Some((api_version, _)), Some((kind, entry))) = (text("apiVersion"), text("kind")) else {
+        let missing = match (text("apiVersion"), text("kind")) {
+            (None, None) => "`apiVersion` and `kind` are missing",
+            (None, _) => "`apiVersion` is missing",
+            _ => "`kind` is missing",
+        };
+        let place = entries.iter().find_map(|entry| Some((&entry.key, hints::misplaced(&entry.key)?)));
+        let help = place.map(|(key, place)| format!("`{}` belongs to {place}", shortened(key)));
+        cursor.error(codes::NOT_A_DOCUMENT, missing, help);
+        return;
+    };
+    let at_kind = || cursor.context.location(entry.value.position);
+    match kinds::classify(api_version, kind) {
+        Class::Read(kind) => read(kind, cursor, set),
+        Class::List => list(cursor, set),
+        Class::Foreign => {
+            let message = format!("`{}` of `{}` is not read", shortened(kind), shortened(api_version));
+            cursor.context.report(Diagnostic::info(codes::FOREIGN_KIND, at_kind(), "kind", message));
+        }
+        Class::Later => {
+            let message = format!("`{kind}` is not in force yet: the document has no effect");
+            cursor.context.report(Diagnostic::warning(codes::KIND_NOT_IN_FORCE, at_kind(), "kind", message));
+        }
+        Class::Refused(reason) => {
+            let message = format!("`{kind}` is not in force, and it is never ignored: {reason}");
+            cursor.context.report(Diagnostic::error(codes::SECURITY_KIND_NOT_IN_FORCE, at_kind(), "kind", message));
+        }
+        Class::UnknownVersion { expected } => {
+            let message = format!("`{}` has no kind `{kind}`", shortened(api_version));
+            let diagnostic = Diagnostic::error(codes::UNKNOWN_API_VERSION, at_kind(), "apiVersion", message);
+            cursor.context.report(diagnostic.with_help(format!("write `apiVersion: {expected}`")));
+        }
+        Class::UnknownKind => {
+            let message = format!("`{}` has no kind `{}`", shortened(api_version), shortened(kind));
+            let help = nearest(kind, kinds::names()).map(|name| format!("did you mean `{name}`?"));
+            let diagnostic = Diagnostic::error(codes::UNKNOWN_KIND, at_kind(), "kind", message);
+            cursor.context.report(diagnostic.with_help_if(help));
+        }
+    }
+}
+
+/// `kind: List`, as `kubectl get -o yaml` prints.
+fn list(cursor: &Cursor<'_>, set: &mut DocumentSet) {
+    cursor.fields(|f| {
+        for ignored in ["apiVersion", "kind", "metadata"] {
+            f.get(ignored);
+        }
+        for item in f.get("items").and_then(|items| items.items()).unwrap_or_default() {
+            document(&item, set);
+        }
+        Some(())
+    });
+}
+
+fn read(kind: Kind, cursor: &Cursor<'_>, set: &mut DocumentSet) {
+    match kind {
+        Kind::VirtualService => keep(kind, cursor, &mut set.virtual_services),
+        Kind::DestinationRule => keep(kind, cursor, &mut set.destination_rules),
+        Kind::Gateway => keep(kind, cursor, &mut set.gateways),
+        Kind::ServiceEntry => keep(kind, cursor, &mut set.service_entries),
+        Kind::WorkloadEntry => keep(kind, cursor, &mut set.workload_entries),
+        Kind::AuthorizationPolicy => keep(kind, cursor, &mut set.authorization_policies),
+        Kind::PeerAuthentication => keep(kind, cursor, &mut set.peer_authentications),
+        Kind::RegistrationEntry => keep(kind, cursor, &mut set.registration_entries),
+    }
+}
+
+/// Reads one document and keeps it if nothing in it is an error.
+fn keep<D: Document>(kind: Kind, cursor: &Cursor<'_>, kept: &mut Vec<Arc<D>>) {
+    let before = cursor.context.diagnostics.borrow().len();
+    let document = cursor.fields(|f| {
+        for known in ["apiVersion", "kind", "status"] {
+            f.get(known);
+        }
+        let meta = metadata(kind, f);
+        // The rest is read without a name as well, so that its problems show.
+        let meta_or_nameless = meta.clone().unwrap_or_else(|| nameless(kind, cursor));
+        *cursor.context.subject.borrow_mut() = subject(&meta_or_nameless, meta.is_some());
+        // A missing spec means something for some kinds (allow nothing); what is required is reported by the schema.
+        let empty = Node { value: Value::Mapping(Vec::new()), position: cursor.node.position };
+        let path = cursor.path.field("spec");
+        let spec = f.get("spec").unwrap_or(Cursor { node: &empty, path, ..cursor.clone() });
+        let spec = spec.fields(|f| D::spec(meta_or_nameless, f));
+        meta?;
+        spec
+    });
+    let clean = cursor.context.diagnostics.borrow().iter().skip(before).all(|diagnostic| !diagnostic.is_error());
+    kept.extend(document.filter(|_| clean).map(Arc::new));
+}
+
+fn nameless(kind: Kind, cursor: &Cursor<'_>) -> Meta {
+    Meta {
+        kind,
+        name: String::new(),
+        namespace: cursor.context.mesh.default_namespace.clone(),
+        labels: std::collections::BTreeMap::default(),
+        annotations: std::collections::BTreeMap::default(),
+        at: cursor.at(),
+    }
+}
+
+fn subject(meta: &Meta, named: bool) -> String {
+    if named { format!("{} `{}`", meta.kind, meta.qualified()) } else { format!("a {} without a name", meta.kind) }
+}

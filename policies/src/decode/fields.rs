@@ -1,0 +1,186 @@
+//! The fields of a mapping: every field is named once, what is left over is unknown.
+
+use std::collections::BTreeMap;
+
+use super::hints;
+use super::{Cursor, Decode};
+use crate::diagnostic::{Code, Diagnostic, codes};
+use crate::nearest::nearest;
+use crate::yaml::{Entry, Value, shortened};
+
+/// The fields of one mapping while a schema reads them.
+#[derive(Debug)]
+pub(crate) struct Fields<'a> {
+    cursor: Cursor<'a>,
+    entries: &'a [Entry],
+    known: Vec<&'static str>,
+}
+
+impl<'a> Cursor<'a> {
+    /// Reads a mapping with a schema: `schema` must ask for every field before it gives up on any.
+    pub(crate) fn fields<T>(&self, schema: impl FnOnce(&mut Fields<'a>) -> Option<T>) -> Option<T> {
+        let Value::Mapping(entries) = &self.node.value else {
+            return self.mistyped("a mapping");
+        };
+        let mut fields = Fields { cursor: self.clone(), entries, known: Vec::new() };
+        let value = schema(&mut fields);
+        if fields.report_unknown() { None } else { value }
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// The mapping itself.
+    pub(crate) fn cursor(&self) -> &Cursor<'a> {
+        &self.cursor
+    }
+
+    /// A field's value, if it is there and not null.
+    pub(crate) fn get(&mut self, name: &'static str) -> Option<Cursor<'a>> {
+        self.known.push(name);
+        let entry = self.entries.iter().find(|entry| &*entry.key == name)?;
+        (!entry.value.is_null()).then(|| Cursor {
+            context: self.cursor.context,
+            node: &entry.value,
+            path: self.cursor.path.field(name),
+            key: entry.position,
+        })
+    }
+
+    /// Reports a finding.
+    pub(crate) fn report(&self, diagnostic: Diagnostic) {
+        self.cursor.context.report(diagnostic);
+    }
+
+    /// Whether a field is there; it still has to be read.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|entry| &*entry.key == name && !entry.value.is_null())
+    }
+
+    /// A field that may be missing.
+    pub(crate) fn optional<T: Decode>(&mut self, name: &'static str) -> Option<T> {
+        self.get(name).and_then(|cursor| T::decode(&cursor))
+    }
+
+    /// A field that may be missing, as its type's default then.
+    pub(crate) fn or_default<T: Decode + Default>(&mut self, name: &'static str) -> T {
+        self.optional(name).unwrap_or_default()
+    }
+
+    /// A field that must be there.
+    pub(crate) fn required<T: Decode>(&mut self, name: &'static str) -> Option<T> {
+        if let Some(cursor) = self.get(name) {
+            return T::decode(&cursor);
+        }
+        self.missing(name);
+        None
+    }
+
+    /// A list that may be missing or empty.
+    pub(crate) fn list<T: Decode>(&mut self, name: &'static str) -> Vec<T> {
+        let items = self.get(name).and_then(|cursor| cursor.items()).unwrap_or_default();
+        items.iter().filter_map(T::decode).collect()
+    }
+
+    /// A list with at least one element.
+    pub(crate) fn non_empty<T: Decode>(&mut self, name: &'static str) -> Option<Vec<T>> {
+        let Some(cursor) = self.get(name) else {
+            self.missing(name);
+            return None;
+        };
+        let items = cursor.items()?;
+        if items.is_empty() {
+            cursor.error(codes::INVALID_LENGTH, format!("`{name}` is empty, expected at least one element"), None);
+            return None;
+        }
+        let values: Vec<T> = items.iter().filter_map(T::decode).collect();
+        (values.len() == items.len()).then_some(values)
+    }
+
+    /// A mapping whose keys the author chose; may be missing.
+    pub(crate) fn map<T: Decode>(&mut self, name: &'static str) -> BTreeMap<String, T> {
+        let entries = self.get(name).and_then(|cursor| cursor.entries()).unwrap_or_default();
+        entries.iter().filter_map(|(key, cursor)| Some(((*key).to_owned(), T::decode(cursor)?))).collect()
+    }
+
+    /// A traffic field that is read and checked but not in force yet: a warning if it is there.
+    pub(crate) fn later<T: Decode>(&mut self, name: &'static str, code: Code, effect: &str) -> Option<T> {
+        let cursor = self.get(name)?;
+        self.warn_later(&cursor, name, code, effect);
+        T::decode(&cursor)
+    }
+
+    /// A traffic field that is neither read nor in force yet: a warning if it is there.
+    pub(crate) fn unread(&mut self, name: &'static str, code: Code, effect: &str) {
+        if let Some(cursor) = self.get(name) {
+            self.warn_later(&cursor, name, code, effect);
+        }
+    }
+
+    fn warn_later(&self, cursor: &Cursor<'_>, name: &str, code: Code, effect: &str) {
+        let subject = self.cursor.context.subject.borrow();
+        cursor.warn(code, format!("`{name}` of {subject} is not in force yet: {effect}"), None);
+    }
+
+    /// A security field that is not in force: an error if it is there.
+    pub(crate) fn refused(&mut self, name: &'static str, reason: &str) {
+        if let Some(cursor) = self.get(name) {
+            let message = format!("`{name}` is not in force, and a security field is never ignored: {reason}");
+            self.cursor.context.report(Diagnostic::error(
+                codes::SECURITY_FIELD_NOT_IN_FORCE,
+                cursor.key_at(),
+                &cursor.path,
+                message,
+            ));
+        }
+    }
+
+    /// At most one of these fields may be there; false after an error.
+    pub(crate) fn exclusive(&self, names: &[&'static str]) -> bool {
+        let present: Vec<&Entry> =
+            self.entries.iter().filter(|entry| names.contains(&&*entry.key) && !entry.value.is_null()).collect();
+        let [first, second, ..] = present.as_slice() else { return true };
+        let message = format!("`{}` and `{}` exclude each other", first.key, second.key);
+        let at = self.cursor.context.location(second.position);
+        let path = self.cursor.path.key(&second.key);
+        self.cursor.context.report(Diagnostic::error(codes::EXCLUSIVE_FIELDS, at, path, message));
+        false
+    }
+
+    /// At least one of these fields must be there; false after an error.
+    pub(crate) fn any_of(&self, names: &[&'static str]) -> bool {
+        let any = names.iter().any(|name| self.has(name));
+        if !any {
+            let message = format!("expected at least one of {}", quoted(names));
+            let diagnostic = Diagnostic::error(codes::MISSING_FIELD, self.cursor.key_at(), &self.cursor.path, message);
+            self.report(diagnostic);
+        }
+        any
+    }
+
+    fn missing(&self, name: &'static str) {
+        let path = self.cursor.path.field(name);
+        let message = format!("`{path}` is missing");
+        let at = self.cursor.key_at();
+        self.cursor.context.report(Diagnostic::error(codes::MISSING_FIELD, at, path, message));
+    }
+
+    fn report_unknown(&self) -> bool {
+        let mut any = false;
+        for entry in self.entries.iter().filter(|entry| !self.known.contains(&&*entry.key)) {
+            any = true;
+            let path = self.cursor.path.key(&entry.key);
+            let help = nearest(&entry.key, self.known.iter().copied())
+                .map(|name| format!("did you mean `{name}`?"))
+                .or_else(|| hints::misplaced(&entry.key).map(|place| format!("it belongs to {place}")))
+                .unwrap_or_else(|| format!("known fields: {}", self.known.join(", ")));
+            let message = format!("unknown field `{}`", shortened(&entry.key));
+            let at = self.cursor.context.location(entry.position);
+            self.cursor.context.report(Diagnostic::error(codes::UNKNOWN_FIELD, at, path, message).with_help(help));
+        }
+        any
+    }
+}
+
+fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,25 @@
+//! Where fields belong that people often write in the wrong place.
+
+/// The place of a well-known field, for a help line.
+pub(super) fn misplaced(field: &str) -> Option<&'static str> {
+    let place = match field {
+        "retries" => "`spec.http[]` of a VirtualService, next to `route`",
+        "timeout" => "`spec.http[]` of a VirtualService, next to `route`",
+        "attempts" | "perTryTimeout" | "retryOn" => "`spec.http[].retries` of a VirtualService",
+        "route" | "match" | "rewrite" | "redirect" | "fault" | "corsPolicy" => "`spec.http[]` of a VirtualService",
+        "subset" => "`destination`",
+        "consecutiveErrors" | "consecutive5xxErrors" | "baseEjectionTime" | "maxEjectionPercent" | "minHealthPercent" => {
+            "`spec.trafficPolicy.outlierDetection` of a DestinationRule"
+        }
+        "interval" => "`spec.trafficPolicy.outlierDetection` of a DestinationRule",
+        "outlierDetection" | "connectionPool" | "loadBalancer" => "`spec.trafficPolicy` of a DestinationRule",
+        "maxConnections" | "connectTimeout" => "`connectionPool.tcp` of a DestinationRule",
+        "http1MaxPendingRequests" | "http2MaxRequests" | "maxRequestsPerConnection" => {
+            "`connectionPool.http` of a DestinationRule"
+        }
+        "principals" | "namespaces" => "`spec.rules[].from[].source` of an AuthorizationPolicy",
+        "methods" | "paths" => "`spec.rules[].to[].operation` of an AuthorizationPolicy",
+        _ => return None,
+    };
+    Some(place)
+}

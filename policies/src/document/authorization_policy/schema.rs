@@ -1,0 +1,196 @@
+//! How an AuthorizationPolicy is read.
+
+use super::{AuthorizationAction, AuthorizationPolicy, Condition, Operation, Rule, Source, TargetRef};
+use crate::decode::{CidrText, Cursor, Decode, Document, Fields};
+use crate::diagnostic::{Diagnostic, codes};
+use crate::document::{LabelSelector, Meta, Spanned};
+
+impl Document for AuthorizationPolicy {
+    fn spec(meta: Meta, f: &mut Fields<'_>) -> Option<Self> {
+        let selector: Option<LabelSelector> = f.optional("selector");
+        let mut target_refs: Vec<Spanned<TargetRef>> = f.list("targetRefs");
+        target_refs.extend(f.optional::<Spanned<TargetRef>>("targetRef"));
+        let action = f.get("action").and_then(|cursor| {
+            let action = cursor.one_of(&[
+                ("ALLOW", AuthorizationAction::Allow),
+                ("DENY", AuthorizationAction::Deny),
+                ("AUDIT", AuthorizationAction::Audit),
+                ("CUSTOM", AuthorizationAction::Custom),
+            ])?;
+            Some(cursor.spanned(action))
+        });
+        let action = action.unwrap_or_else(|| f.cursor().spanned(AuthorizationAction::Allow));
+        let provider = f
+            .get("provider")
+            .and_then(|cursor| cursor.fields(|f| f.required::<Spanned<String>>("name")));
+        let rules: Vec<Rule> = f.list("rules");
+        f.exclusive(&["selector", "targetRefs", "targetRef"]);
+        let custom = action.value == AuthorizationAction::Custom;
+        if custom && provider.is_none() && !f.has("provider") {
+            f.required::<Provider>("provider");
+        }
+        if !custom && let Some(provider) = &provider {
+            let message = format!("`provider` belongs to the action CUSTOM, the action is {}", action.as_str());
+            f.report(Diagnostic::error(codes::EXCLUSIVE_FIELDS, provider.at.clone(), &provider.path, message));
+        }
+        let needs_rules = custom || action.value == AuthorizationAction::Deny;
+        if needs_rules && rules.is_empty() && !f.has("rules") {
+            let message = format!("a {} policy without rules never matches", action.as_str());
+            let help = "write `rules: [{}]` to match every request";
+            let at = action.at.clone();
+            f.report(Diagnostic::error(codes::MISSING_FIELD, at, f.cursor().path.field("rules"), message).with_help(help));
+        }
+        Some(Self { meta, selector, target_refs, action, provider, rules })
+    }
+}
+
+struct Provider;
+
+impl Decode for Provider {
+    fn decode(_: &Cursor<'_>) -> Option<Self> {
+        Some(Self)
+    }
+}
+
+impl Decode for TargetRef {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        cursor.fields(|f| {
+            let group = f.or_default("group");
+            let kind = f.required("kind");
+            let name = f.required("name");
+            let namespace = f.optional("namespace");
+            Some(Self { group, kind: kind?, name: name?, namespace })
+        })
+    }
+}
+
+impl Decode for Rule {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        cursor.fields(|f| {
+            let from = f.list::<From>("from").into_iter().map(|From(source)| source).collect();
+            let to = f.list::<To>("to").into_iter().map(|To(operation)| operation).collect();
+            let when = f.list("when");
+            Some(Self { at: f.cursor().at(), path: f.cursor().path.clone(), from, to, when })
+        })
+    }
+}
+
+/// `- source: {…}`.
+struct From(Source);
+
+impl Decode for From {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        cursor.fields(|f| f.required("source").map(Self))
+    }
+}
+
+/// `- operation: {…}`.
+struct To(Operation);
+
+impl Decode for To {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        cursor.fields(|f| f.required("operation").map(Self))
+    }
+}
+
+const SOURCE_FIELDS: &[&str] = &[
+    "principals",
+    "notPrincipals",
+    "requestPrincipals",
+    "notRequestPrincipals",
+    "namespaces",
+    "notNamespaces",
+    "serviceAccounts",
+    "notServiceAccounts",
+    "trustDomains",
+    "notTrustDomains",
+    "ipBlocks",
+    "notIpBlocks",
+    "remoteIpBlocks",
+    "notRemoteIpBlocks",
+];
+
+impl Decode for Source {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        cursor.fields(|f| {
+            f.any_of(SOURCE_FIELDS);
+            Some(Self {
+                at: f.cursor().at(),
+                path: f.cursor().path.clone(),
+                principals: texts(f, "principals"),
+                not_principals: texts(f, "notPrincipals"),
+                request_principals: texts(f, "requestPrincipals"),
+                not_request_principals: texts(f, "notRequestPrincipals"),
+                namespaces: texts(f, "namespaces"),
+                not_namespaces: texts(f, "notNamespaces"),
+                service_accounts: texts(f, "serviceAccounts"),
+                not_service_accounts: texts(f, "notServiceAccounts"),
+                trust_domains: texts(f, "trustDomains"),
+                not_trust_domains: texts(f, "notTrustDomains"),
+                ip_blocks: blocks(f, "ipBlocks"),
+                not_ip_blocks: blocks(f, "notIpBlocks"),
+                remote_ip_blocks: blocks(f, "remoteIpBlocks"),
+                not_remote_ip_blocks: blocks(f, "notRemoteIpBlocks"),
+            })
+        })
+    }
+}
+
+const OPERATION_FIELDS: &[&str] =
+    &["hosts", "notHosts", "ports", "notPorts", "methods", "notMethods", "paths", "notPaths"];
+
+impl Decode for Operation {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        cursor.fields(|f| {
+            f.any_of(OPERATION_FIELDS);
+            Some(Self {
+                at: f.cursor().at(),
+                path: f.cursor().path.clone(),
+                hosts: texts(f, "hosts"),
+                not_hosts: texts(f, "notHosts"),
+                ports: ports(f, "ports"),
+                not_ports: ports(f, "notPorts"),
+                methods: texts(f, "methods"),
+                not_methods: texts(f, "notMethods"),
+                paths: texts(f, "paths"),
+                not_paths: texts(f, "notPaths"),
+            })
+        })
+    }
+}
+
+impl Decode for Condition {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        cursor.fields(|f| {
+            let key = f.required("key");
+            let values = texts(f, "values");
+            let not_values = texts(f, "notValues");
+            f.any_of(&["values", "notValues"]);
+            Some(Self { at: f.cursor().at(), path: f.cursor().path.clone(), key: key?, values, not_values })
+        })
+    }
+}
+
+/// A list of texts; an empty text never matches anything and is refused, as in Istio.
+fn texts(f: &mut Fields<'_>, name: &'static str) -> Vec<Spanned<String>> {
+    let items = f.get(name).and_then(|cursor| cursor.items()).unwrap_or_default();
+    let text = |item: &Cursor<'_>| match item.text()? {
+        "" => item.invalid("a value: it is empty"),
+        text => Some(item.spanned(text.to_owned())),
+    };
+    items.iter().filter_map(text).collect()
+}
+
+fn blocks(f: &mut Fields<'_>, name: &'static str) -> Vec<Spanned<String>> {
+    f.list::<Spanned<CidrText>>(name).into_iter().map(|block| block.map(|CidrText(text)| text)).collect()
+}
+
+/// Ports are texts here, unlike everywhere else in Istio.
+fn ports(f: &mut Fields<'_>, name: &'static str) -> Vec<Spanned<u16>> {
+    let items = f.get(name).and_then(|cursor| cursor.items()).unwrap_or_default();
+    let port = |item: &Cursor<'_>| match item.text()?.parse::<u16>() {
+        Ok(port) if port > 0 => Some(item.spanned(port)),
+        _ => item.invalid("a port between 1 and 65535"),
+    };
+    items.iter().filter_map(port).collect()
+}

@@ -1,0 +1,56 @@
+//! Cuts a text at its document markers, so that an error in one document does not hide the others.
+
+/// A part of a text with at least one document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Chunk<'a> {
+    pub(super) text: &'a str,
+    /// How many lines stand before it.
+    pub(super) lines_before: u32,
+}
+
+/// Cuts before every line that begins with `---`. YAML 1.2 §9.1.2 forbids such a line inside any scalar, so no document
+/// is cut in two. Directives and comments before the first marker stay with the document that follows.
+pub(super) fn chunks(text: &str) -> Vec<Chunk<'_>> {
+    let mut chunks = Vec::new();
+    let mut begin = 0;
+    let mut lines_before = 0;
+    let mut offset = 0;
+    let mut substance = false;
+    let mut line_number = 0_u32;
+    for line in text.split_inclusive('\n') {
+        if is_marker(line) && substance {
+            chunks.extend(text.get(begin..offset).map(|text| Chunk { text, lines_before }));
+            begin = offset;
+            lines_before = line_number;
+        }
+        let content = line.trim();
+        substance |= is_marker(line) || !(content.is_empty() || content.starts_with(['#', '%']));
+        offset += line.len();
+        line_number = line_number.saturating_add(1);
+    }
+    chunks.extend(text.get(begin..).filter(|rest| !rest.is_empty()).map(|text| Chunk { text, lines_before }));
+    chunks
+}
+
+fn is_marker(line: &str) -> bool {
+    line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_at_markers_only() {
+        let text = "# head\n%YAML 1.2\n---\na: 1\n---\nb: |\n  ---\n  x\n---more: 2\n--- # c\nc: 3";
+        let cut: Vec<_> = chunks(text).iter().map(|chunk| (chunk.lines_before, chunk.text)).collect();
+        assert_eq!(
+            cut,
+            [
+                (0, "# head\n%YAML 1.2\n---\na: 1\n"),
+                (4, "---\nb: |\n  ---\n  x\n---more: 2\n"),
+                (9, "--- # c\nc: 3"),
+            ]
+        );
+    }
+}
