@@ -49,8 +49,9 @@ pub fn enrolment(
     if request.join_token.is_empty() {
         return known.map(by_key).ok_or(Refusal::NotEnrolled);
     }
-    let token_hash = token::hash(&request.join_token)
-        .ok_or(Refusal::Malformed("the join token does not have the form of one"))?;
+    let token_hash = token::hash(&request.join_token).ok_or(Refusal::Malformed(
+        "the join token does not have the form of one",
+    ))?;
     let Some(token) = store.token(&token_hash)? else {
         // A token that ended long ago is forgotten; the key it admitted is not.
         return known.map(by_key).ok_or(Refusal::TokenUnknown);
@@ -65,11 +66,18 @@ pub fn enrolment(
             name: token.name,
         }),
         (Spend::Unspent | Spend::SpentByYou, _) => {
-            let enrolment = Enrolment { token_name: token.name, at: unix(now) };
+            let enrolment = Enrolment {
+                token_name: token.name,
+                at: unix(now),
+            };
             Ok(Attested {
                 evidence: enrolment.evidence(),
                 method: Method::JoinToken,
-                admission: Some(Admission { key_hash, enrolment, spend: Some(token_hash) }),
+                admission: Some(Admission {
+                    key_hash,
+                    enrolment,
+                    spend: Some(token_hash),
+                }),
             })
         }
     }
@@ -107,10 +115,26 @@ fn by_key(enrolment: Enrolment) -> Attested {
 
 fn check_sizes(request: &EnrolRequest) -> Result<(), Refusal> {
     let bounded = [
-        (request.enrolment_key.len(), MAX_KEY_BYTES, "the enrolment key is too long"),
-        (request.proof.len(), MAX_PROOF_BYTES, "the proof is too long"),
-        (request.join_token.len(), MAX_TOKEN_BYTES, "the join token is too long"),
-        (request.csr.len(), crate::csr::MAX_CSR_BYTES, "the signing request is too long"),
+        (
+            request.enrolment_key.len(),
+            MAX_KEY_BYTES,
+            "the enrolment key is too long",
+        ),
+        (
+            request.proof.len(),
+            MAX_PROOF_BYTES,
+            "the proof is too long",
+        ),
+        (
+            request.join_token.len(),
+            MAX_TOKEN_BYTES,
+            "the join token is too long",
+        ),
+        (
+            request.csr.len(),
+            crate::csr::MAX_CSR_BYTES,
+            "the signing request is too long",
+        ),
         (request.spiffe_id.len(), 2048, "the SPIFFE ID is too long"),
     ];
     match bounded.iter().find(|(length, most, _)| length > most) {

@@ -72,7 +72,10 @@ pub fn new_intermediate(
     params.not_before = validity.not_before.into();
     params.not_after = validity.not_after.into();
     params.use_authority_key_identifier_extension = true;
-    let certificate = params.signed_by(&key, root.issuer()).map_err(IssueError::Sign)?.into();
+    let certificate = params
+        .signed_by(&key, root.issuer())
+        .map_err(IssueError::Sign)?
+        .into();
     Ok(Generation { certificate, key })
 }
 
@@ -104,7 +107,10 @@ fn authority_params(
     // RFC 5280 allows 64 characters in a common name; a trust domain may have 255.
     let domain: String = trust_domain.chars().take(24).collect();
     let common = format!("{role} {domain} {} {generation}", unix(now));
-    name.push(DnType::CommonName, common.split_whitespace().collect::<Vec<_>>().join(" "));
+    name.push(
+        DnType::CommonName,
+        common.split_whitespace().collect::<Vec<_>>().join(" "),
+    );
     let mut params = CertificateParams::default();
     params.distinguished_name = name;
     params.serial_number = Some(SerialNumber::from_slice(&serial));
@@ -152,7 +158,14 @@ impl Authority {
         ];
         let issuer = sha256(&certificate);
         let signer = signer(&certificate, key, validity)?;
-        Ok(Self { root, root_validity, intermediate: certificate, signer, issuer, own_keys })
+        Ok(Self {
+            root,
+            root_validity,
+            intermediate: certificate,
+            signer,
+            issuer,
+            own_keys,
+        })
     }
 }
 

@@ -79,7 +79,10 @@ struct RawX509 {
 
 impl Default for RawX509 {
     fn default() -> Self {
-        Self { ttl: Duration::from_hours(1), max_ttl: Duration::from_hours(24) }
+        Self {
+            ttl: Duration::from_hours(1),
+            max_ttl: Duration::from_hours(24),
+        }
     }
 }
 
@@ -110,7 +113,9 @@ struct RawDrain {
 
 impl Default for RawDrain {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(10) }
+        Self {
+            timeout: Duration::from_secs(10),
+        }
     }
 }
 
@@ -130,8 +135,14 @@ impl Default for RawLimits {
     fn default() -> Self {
         Self {
             // SPIRE's limit of signatures per address is 500 a second.
-            per_address: RawRate { per_second: 500, burst: 1000 },
-            per_caller: RawRate { per_second: 50, burst: 500 },
+            per_address: RawRate {
+                per_second: 500,
+                burst: 1000,
+            },
+            per_caller: RawRate {
+                per_second: 50,
+                burst: 500,
+            },
             concurrent: 1024,
             connections: 8192,
             connections_per_address: 1024,
@@ -233,9 +244,11 @@ impl Config {
     /// Reads the file and the `overrides` (`key.path=value`).
     pub fn load(file: &Path, overrides: &[String]) -> Result<Self, CaConfigError> {
         let raw: RawConfig = runtime::config::load(file, overrides)?;
-        let trust_domain = TrustDomain::parse(&raw.trust_domain).map_err(|source| {
-            CaConfigError::TrustDomain { value: raw.trust_domain.clone(), source }
-        })?;
+        let trust_domain =
+            TrustDomain::parse(&raw.trust_domain).map_err(|source| CaConfigError::TrustDomain {
+                value: raw.trust_domain.clone(),
+                source,
+            })?;
         let mut edge_callers = BTreeSet::new();
         for text in raw.edge.map(|edge| edge.callers).unwrap_or_default() {
             let id = SpiffeId::parse(&text).ok();
@@ -271,7 +284,9 @@ impl Config {
             edge_callers,
             passphrase_file: raw.keys.passphrase_file.as_ref().map(here),
             additional_roots: raw.bundle.additional_roots.iter().map(here).collect(),
-            admin: raw.admin.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
+            admin: raw
+                .admin
+                .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
             drain_timeout: raw.drain.timeout,
             log: raw.log,
         })
@@ -290,7 +305,10 @@ fn lifetimes(raw: &RawX509) -> Result<Lifetimes, CaConfigError> {
     if raw.max_ttl > INTERMEDIATE_LIFE / 6 {
         return refuse("`maxTTL` is above 60 days, a sixth of the intermediate's life");
     }
-    Ok(Lifetimes { default: raw.ttl, max: raw.max_ttl })
+    Ok(Lifetimes {
+        default: raw.ttl,
+        max: raw.max_ttl,
+    })
 }
 
 fn limits(raw: &RawLimits) -> Result<Limits, CaConfigError> {
@@ -298,7 +316,10 @@ fn limits(raw: &RawLimits) -> Result<Limits, CaConfigError> {
         if raw.per_second == 0 || raw.burst == 0 {
             return Err(CaConfigError::Limit(name));
         }
-        Ok(Rate { per_second: f64::from(raw.per_second), burst: f64::from(raw.burst) })
+        Ok(Rate {
+            per_second: f64::from(raw.per_second),
+            burst: f64::from(raw.burst),
+        })
     };
     Ok(Limits {
         per_address: rate("perAddress", raw.per_address)?,
@@ -308,7 +329,11 @@ fn limits(raw: &RawLimits) -> Result<Limits, CaConfigError> {
 }
 
 fn at_least_one(name: &'static str, value: usize) -> Result<usize, CaConfigError> {
-    if value == 0 { Err(CaConfigError::Limit(name)) } else { Ok(value) }
+    if value == 0 {
+        Err(CaConfigError::Limit(name))
+    } else {
+        Ok(value)
+    }
 }
 
 #[cfg(test)]

@@ -107,10 +107,16 @@ impl VerifiedCsr {
         if own_keys.contains(&key_hash) {
             return Err(CsrError::OwnKey);
         }
-        request.verify_signature().map_err(|_| CsrError::Signature)?;
+        request
+            .verify_signature()
+            .map_err(|_| CsrError::Signature)?;
         let key = SubjectPublicKeyInfo::from_der(spki.raw)
             .map_err(|_| CsrError::Key("its encoding is unusual"))?;
-        Ok(Self { key, key_hash, names })
+        Ok(Self {
+            key,
+            key_hash,
+            names,
+        })
     }
 
     /// Refuses the request if it names anything but exactly `id`.
@@ -122,7 +128,10 @@ impl VerifiedCsr {
                 found: format!("{expected} {} times", self.names.len()),
                 expected,
             }),
-            Some(found) => Err(CsrError::ForeignName { found: found.clone(), expected }),
+            Some(found) => Err(CsrError::ForeignName {
+                found: found.clone(),
+                expected,
+            }),
         }
     }
 
@@ -168,11 +177,18 @@ fn key_family(spki: &ParsedKey<'_>) -> Result<KeyFamily, CsrError> {
     let bytes: &[u8] = &spki.subject_public_key.data;
     let algorithm = &spki.algorithm;
     if algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY {
-        let curve = algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok());
+        let curve = algorithm
+            .parameters
+            .as_ref()
+            .and_then(|any| any.as_oid().ok());
         let expected = match curve {
             Some(oid) if oid == OID_EC_P256 => 65,
             Some(oid) if oid == OID_NIST_EC_P384 => 97,
-            _ => return Err(CsrError::Key("an elliptic curve other than P-256 and P-384")),
+            _ => {
+                return Err(CsrError::Key(
+                    "an elliptic curve other than P-256 and P-384",
+                ));
+            }
         };
         // Uncompressed points only (RFC 5480 §2.2): one spelling per key.
         if bytes.len() != expected || bytes.first() != Some(&4) {
@@ -189,10 +205,13 @@ fn key_family(spki: &ParsedKey<'_>) -> Result<KeyFamily, CsrError> {
             return Err(CsrError::Key("an RSA modulus outside 2048 to 4096 bits"));
         }
         let exponent = rsa.exponent.iter().skip_while(|byte| **byte == 0);
-        let (length, value) =
-            exponent.fold((0_usize, 0_u64), |(n, v), byte| (n + 1, (v << 8) | u64::from(*byte)));
+        let (length, value) = exponent.fold((0_usize, 0_u64), |(n, v), byte| {
+            (n + 1, (v << 8) | u64::from(*byte))
+        });
         if length > 4 || value < 65_537 || value % 2 == 0 {
-            return Err(CsrError::Key("an RSA exponent that is even, below 65537 or above 32 bits"));
+            return Err(CsrError::Key(
+                "an RSA exponent that is even, below 65537 or above 32 bits",
+            ));
         }
         return Ok(KeyFamily::Rsa);
     }
@@ -200,7 +219,12 @@ fn key_family(spki: &ParsedKey<'_>) -> Result<KeyFamily, CsrError> {
 }
 
 fn bit_length(integer: &[u8]) -> usize {
-    let significant: Vec<u8> = integer.iter().copied().skip_while(|byte| *byte == 0).take(1024).collect();
+    let significant: Vec<u8> = integer
+        .iter()
+        .copied()
+        .skip_while(|byte| *byte == 0)
+        .take(1024)
+        .collect();
     match significant.first() {
         None => 0,
         Some(first) => {
@@ -225,7 +249,11 @@ fn check_signature_algorithm(
                 || *oid == OID_PKCS1_SHA512WITHRSA
         }
     };
-    if fits { Ok(()) } else { Err(CsrError::SignatureAlgorithm(oid.to_id_string())) }
+    if fits {
+        Ok(())
+    } else {
+        Err(CsrError::SignatureAlgorithm(oid.to_id_string()))
+    }
 }
 
 /// Every subject alternative name of every extension request, as `URI:…`, `DNS:…` or the like.

@@ -44,10 +44,17 @@ impl EdgeNames {
             return Err(Refusal::Malformed("an edge certificate has 1 to 100 names"));
         }
         let refuse = |name: &str, reason| Refusal::EdgeName {
-            name: name.chars().take(260).flat_map(char::escape_default).collect(),
+            name: name
+                .chars()
+                .take(260)
+                .flat_map(char::escape_default)
+                .collect(),
             reason,
         };
-        let mut names = Self { dns: Vec::new(), addresses: Vec::new() };
+        let mut names = Self {
+            dns: Vec::new(),
+            addresses: Vec::new(),
+        };
         for name in dns {
             check_dns(name).map_err(|reason| refuse(name, reason))?;
             if !names.dns.contains(name) {
@@ -55,8 +62,9 @@ impl EdgeNames {
             }
         }
         for text in addresses {
-            let address: IpAddr =
-                text.parse().map_err(|_| refuse(text, "it is not an IP address"))?;
+            let address: IpAddr = text
+                .parse()
+                .map_err(|_| refuse(text, "it is not an IP address"))?;
             if address.is_unspecified() || address.is_multicast() {
                 return Err(refuse(text, "no server has this address"));
             }
@@ -70,7 +78,8 @@ impl EdgeNames {
     /// As in the record, and as a request may spell them: `DNS:…`, `IP:…`.
     pub fn spelled(&self) -> Vec<String> {
         let dns = self.dns.iter().map(|name| format!("DNS:{name}"));
-        dns.chain(self.addresses.iter().map(|address| format!("IP:{address}"))).collect()
+        dns.chain(self.addresses.iter().map(|address| format!("IP:{address}")))
+            .collect()
     }
 }
 
@@ -84,11 +93,19 @@ impl Edge {
     ) -> Result<Leaf, IssueError> {
         let mut sans = Vec::new();
         for name in &names.dns {
-            sans.push(SanType::DnsName(name.clone().try_into().map_err(IssueError::Sign)?));
+            sans.push(SanType::DnsName(
+                name.clone().try_into().map_err(IssueError::Sign)?,
+            ));
         }
         sans.extend(names.addresses.iter().copied().map(SanType::IpAddress));
         let validity = self.signer.validity_for(EDGE_LIFE, now)?;
-        sign(&self.signer, key, sans, &[ExtendedKeyUsagePurpose::ServerAuth], validity)
+        sign(
+            &self.signer,
+            key,
+            sans,
+            &[ExtendedKeyUsagePurpose::ServerAuth],
+            validity,
+        )
     }
 }
 
@@ -108,13 +125,19 @@ fn check_dns(name: &str) -> Result<(), &'static str> {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     };
     if !host.split('.').all(label) {
         return Err("it is not a host name in lower case");
     }
     // "10.0.0.1" as a host name would be matched by nobody, or by the wrong client.
-    if host.split('.').next_back().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
+    if host
+        .split('.')
+        .next_back()
+        .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
+    {
         return Err("it looks like an address");
     }
     Ok(())
@@ -132,7 +155,13 @@ mod tests {
     #[test]
     fn hosts_and_addresses_pass() {
         let names = parse(
-            &["localhost", "shop.example.com", "*.example.com", "*.localhost", "localhost"],
+            &[
+                "localhost",
+                "shop.example.com",
+                "*.example.com",
+                "*.localhost",
+                "localhost",
+            ],
             &["127.0.0.1", "::1"],
         )
         .unwrap();
@@ -152,12 +181,35 @@ mod tests {
     #[test]
     fn everything_else_is_refused() {
         for name in [
-            "", "*", "*.com", "a..b", ".a", "a.", "-a.b", "a-.b", "A.b", "a_b.c", "a.*.c", "a*.c.d",
-            "10.0.0.1", "ex\u{e4}mple.com", "a b", "a\0.com", "a.com\n", "https://a.com",
+            "",
+            "*",
+            "*.com",
+            "a..b",
+            ".a",
+            "a.",
+            "-a.b",
+            "a-.b",
+            "A.b",
+            "a_b.c",
+            "a.*.c",
+            "a*.c.d",
+            "10.0.0.1",
+            "ex\u{e4}mple.com",
+            "a b",
+            "a\0.com",
+            "a.com\n",
+            "https://a.com",
         ] {
             assert!(parse(&[name], &[]).is_err(), "{name:?} passed");
         }
-        for address in ["0.0.0.0", "::", "224.0.0.1", "1.2.3", "1.2.3.4:80", "localhost"] {
+        for address in [
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+            "1.2.3",
+            "1.2.3.4:80",
+            "localhost",
+        ] {
             assert!(parse(&[], &[address]).is_err(), "{address:?} passed");
         }
         assert!(parse(&[], &[]).is_err());

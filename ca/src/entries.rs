@@ -14,8 +14,14 @@ use crate::registry::{Entry, Registry};
 const PROVABLE: &[&str] = &["join_token"];
 
 /// Reads a complete set of files. With any error there are no entries, only findings.
-pub fn read(files: &[SourceFile], trust_domain: &TrustDomain) -> (Option<Vec<Entry>>, Vec<Diagnostic>) {
-    let mesh = Mesh { trust_domain: trust_domain.as_str().to_owned(), ..Mesh::default() };
+pub fn read(
+    files: &[SourceFile],
+    trust_domain: &TrustDomain,
+) -> (Option<Vec<Entry>>, Vec<Diagnostic>) {
+    let mesh = Mesh {
+        trust_domain: trust_domain.as_str().to_owned(),
+        ..Mesh::default()
+    };
     let loaded = policies::load::load(files, &mesh);
     let mut findings = loaded.diagnostics;
     let mut entries = Vec::new();
@@ -34,13 +40,19 @@ pub fn next(
 ) -> (Registry, Vec<Diagnostic>) {
     let (entries, findings) = read(files, trust_domain);
     let registry = match entries {
-        Some(entries) => {
-            Registry { generation: previous.generation + 1, entries, problems: Vec::new() }
-        }
+        Some(entries) => Registry {
+            generation: previous.generation + 1,
+            entries,
+            problems: Vec::new(),
+        },
         None => Registry {
             generation: previous.generation,
             entries: previous.entries.clone(),
-            problems: findings.iter().filter(|f| f.is_error()).map(ToString::to_string).collect(),
+            problems: findings
+                .iter()
+                .filter(|f| f.is_error())
+                .map(ToString::to_string)
+                .collect(),
         },
     };
     (registry, findings)
@@ -56,7 +68,10 @@ fn entry(
     let mut selectors = BTreeSet::new();
     for selector in &document.selectors {
         if !PROVABLE.contains(&selector.value.kind.as_str()) {
-            let message = format!("selector type `{}` can't be proved yet", selector.value.kind);
+            let message = format!(
+                "selector type `{}` can't be proved yet",
+                selector.value.kind
+            );
             findings.push(
                 Diagnostic::error(
                     codes::SECURITY_FIELD_NOT_IN_FORCE,
@@ -72,7 +87,12 @@ fn entry(
     if selectors.is_empty() {
         let message = "an entry without selectors would match every caller";
         let at = document.meta.at.clone();
-        findings.push(Diagnostic::error(codes::INVALID_LENGTH, at, "spec.selectors", message));
+        findings.push(Diagnostic::error(
+            codes::INVALID_LENGTH,
+            at,
+            "spec.selectors",
+            message,
+        ));
     }
     if findings.len() > before {
         return None;
@@ -107,7 +127,10 @@ fn identity(
     };
     if id.trust_domain() != trust_domain.as_str() {
         return refuse(
-            format!("`{shown}` is of another trust domain than `{}`", trust_domain.as_str()),
+            format!(
+                "`{shown}` is of another trust domain than `{}`",
+                trust_domain.as_str()
+            ),
             "this authority signs for its own trust domain only".to_owned(),
         );
     }
@@ -154,7 +177,11 @@ mod tests {
         let entries = entries.unwrap();
         assert_eq!(entries[0].id.path(), "/ns/my-app/sa/order-service");
         assert_eq!(entries[0].ttl, Some(std::time::Duration::from_hours(1)));
-        assert!(entries[0].source.starts_with("entries/order.yaml:5:"), "{}", entries[0].source);
+        assert!(
+            entries[0].source.starts_with("entries/order.yaml:5:"),
+            "{}",
+            entries[0].source
+        );
     }
 
     #[test]
@@ -162,15 +189,38 @@ mod tests {
         let (good, _) = next(&Registry::default(), &[file(GOOD)], &domain());
         assert_eq!((good.generation, good.entries.len()), (1, 1));
         for (id, selector, expected) in [
-            ("spiffe://cluster.local/portcullis/ca", "join_token:x", "is reserved"),
-            ("spiffe://other.org/ns/a/sa/b", "join_token:x", "another trust domain"),
-            ("spiffe://cluster.local", "join_token:x", "names the trust domain itself"),
-            ("spiffe://cluster.local/a//b", "join_token:x", "is no SPIFFE ID"),
-            ("spiffe://cluster.local/ns/a/sa/b", "unix:uid:1000", "can't be proved yet"),
+            (
+                "spiffe://cluster.local/portcullis/ca",
+                "join_token:x",
+                "is reserved",
+            ),
+            (
+                "spiffe://other.org/ns/a/sa/b",
+                "join_token:x",
+                "another trust domain",
+            ),
+            (
+                "spiffe://cluster.local",
+                "join_token:x",
+                "names the trust domain itself",
+            ),
+            (
+                "spiffe://cluster.local/a//b",
+                "join_token:x",
+                "is no SPIFFE ID",
+            ),
+            (
+                "spiffe://cluster.local/ns/a/sa/b",
+                "unix:uid:1000",
+                "can't be proved yet",
+            ),
         ] {
             let spec = format!("  spiffeID: {id}\n  selectors: [\"{selector}\"]\n");
             let (after, findings) = next(&good, &[file(&spec)], &domain());
-            assert!(findings.iter().any(|f| f.message.contains(expected)), "{id}: {findings:?}");
+            assert!(
+                findings.iter().any(|f| f.message.contains(expected)),
+                "{id}: {findings:?}"
+            );
             assert_eq!((after.generation, after.entries.len()), (1, 1), "{id}");
             assert_eq!(after.problems.len(), 1);
         }

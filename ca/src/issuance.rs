@@ -105,7 +105,7 @@ impl Issuance {
         let issuance = Self {
             trust_domain: parts.trust_domain,
             lifetimes: parts.lifetimes,
-            authority: ArcSwap::from_pointee(parts.authority),
+            authority: ArcSwap::from_pointee(with_edge_key(parts.authority, parts.edge.as_ref())),
             edge: parts.edge,
             registry: ArcSwap::default(),
             store: parts.store,
@@ -156,14 +156,19 @@ impl Issuance {
 
     /// Puts a set of registration entries in force.
     pub fn put_entries(&self, registry: Registry) {
-        self.metrics.entries.set(i64::try_from(registry.entries.len()).unwrap_or(i64::MAX));
-        self.metrics.entries_rejected.set(i64::from(!registry.problems.is_empty()));
+        self.metrics
+            .entries
+            .set(i64::try_from(registry.entries.len()).unwrap_or(i64::MAX));
+        self.metrics
+            .entries_rejected
+            .set(i64::from(!registry.problems.is_empty()));
         self.registry.store(Arc::new(registry));
     }
 
     /// Signs with another intermediate from now on.
     pub fn put_authority(&self, authority: Authority) {
-        self.authority.store(Arc::new(authority));
+        self.authority
+            .store(Arc::new(with_edge_key(authority, self.edge.as_ref())));
         self.show_authority();
     }
 
@@ -181,8 +186,18 @@ impl Issuance {
         let csr = VerifiedCsr::verify(&request.csr, &authority.own_keys)?;
         let registry = self.registry.load_full();
         let entry = choose(&registry, &attested, &request.spiffe_id)?;
-        self.issue(&authority, caller, Grant { attested, entry, csr, ttl: request.ttl_seconds }, now)
-            .await
+        self.issue(
+            &authority,
+            caller,
+            Grant {
+                attested,
+                entry,
+                csr,
+                ttl: request.ttl_seconds,
+            },
+            now,
+        )
+        .await
     }
 
     /// Answers `Renew`.
@@ -199,12 +214,24 @@ impl Issuance {
         let authority = self.authority.load_full();
         let csr = VerifiedCsr::verify(&request.csr, &authority.own_keys)?;
         let registry = self.registry.load_full();
-        let entry = registry.allows(&peer.id, &attested.evidence).ok_or_else(|| Refusal::NoEntry {
-            evidence: spell(&attested),
-            nearest: registry.nearest(&attested.evidence),
-        })?;
-        self.issue(&authority, caller, Grant { attested, entry, csr, ttl: request.ttl_seconds }, now)
-            .await
+        let entry = registry
+            .allows(&peer.id, &attested.evidence)
+            .ok_or_else(|| Refusal::NoEntry {
+                evidence: spell(&attested),
+                nearest: registry.nearest(&attested.evidence),
+            })?;
+        self.issue(
+            &authority,
+            caller,
+            Grant {
+                attested,
+                entry,
+                csr,
+                ttl: request.ttl_seconds,
+            },
+            now,
+        )
+        .await
     }
 
     /// Answers `IssueEdge`.
@@ -223,14 +250,14 @@ impl Issuance {
         }
         let attested = attest::renewal(&*self.store, peer, now)?;
         let registry = self.registry.load_full();
-        let entry = registry.allows(&peer.id, &attested.evidence).ok_or_else(|| Refusal::NoEntry {
-            evidence: spell(&attested),
-            nearest: registry.nearest(&attested.evidence),
-        })?;
+        let entry = registry
+            .allows(&peer.id, &attested.evidence)
+            .ok_or_else(|| Refusal::NoEntry {
+                evidence: spell(&attested),
+                nearest: registry.nearest(&attested.evidence),
+            })?;
         let names = EdgeNames::parse(&request.dns_names, &request.ip_addresses)?;
-        let mut own_keys = self.authority.load().own_keys.clone();
-        own_keys.push(crate::csr::sha256(&edge.signer.public_key()));
-        let csr = VerifiedCsr::verify(&request.csr, &own_keys)?;
+        let csr = VerifiedCsr::verify(&request.csr, &self.authority.load().own_keys)?;
         csr.names_within(&names.spelled())?;
         let begun = Instant::now();
         let leaf = edge.issue(csr.public_key(), &names, now)?;
@@ -244,7 +271,10 @@ impl Issuance {
         };
         self.store.record_issued(record, None).await?;
         self.count(Method::Edge, begun);
-        Ok(IssueEdgeResponse { chain: vec![leaf.der.to_vec()], root: edge.root.to_vec() })
+        Ok(IssueEdgeResponse {
+            chain: vec![leaf.der.to_vec()],
+            root: edge.root.to_vec(),
+        })
     }
 
     /// Makes the server's own SVID, `spiffe://<trust domain>/portcullis/ca`, and presents the roots with it, so that a
@@ -274,7 +304,12 @@ impl Issuance {
         grant: Grant<'_>,
         now: SystemTime,
     ) -> Result<IssueResponse, Refusal> {
-        let Grant { attested, entry, csr, ttl } = grant;
+        let Grant {
+            attested,
+            entry,
+            csr,
+            ttl,
+        } = grant;
         csr.names_only(&entry.id)?;
         let ttl = self.lifetime(entry, ttl)?;
         let begun = Instant::now();
@@ -290,14 +325,19 @@ impl Issuance {
         match self.store.record_issued(record, attested.admission).await {
             Ok(()) => {}
             Err(StoreError::TokenTaken) => {
-                return Err(Refusal::TokenSpent { name: "taken a moment ago".to_owned() });
+                return Err(Refusal::TokenSpent {
+                    name: "taken a moment ago".to_owned(),
+                });
             }
             Err(error) => return Err(error.into()),
         }
         self.count(attested.method, begun);
         tracing::info!(
-            request = caller.request, spiffe_id = entry.id.as_str(), serial = leaf.serial,
-            method = attested.method.as_str(), not_after = unix(leaf.validity.not_after),
+            request = caller.request,
+            spiffe_id = entry.id.as_str(),
+            serial = leaf.serial,
+            method = attested.method.as_str(),
+            not_after = unix(leaf.validity.not_after),
             "certificate issued"
         );
         Ok(IssueResponse {
@@ -307,7 +347,9 @@ impl Issuance {
     }
 
     fn lifetime(&self, entry: &Entry, asked_seconds: u32) -> Result<Duration, Refusal> {
-        let allowed = entry.ttl.map_or(self.lifetimes.max, |ttl| ttl.min(self.lifetimes.max));
+        let allowed = entry
+            .ttl
+            .map_or(self.lifetimes.max, |ttl| ttl.min(self.lifetimes.max));
         if asked_seconds == 0 {
             return Ok(entry.ttl.unwrap_or(self.lifetimes.default).min(allowed));
         }
@@ -338,17 +380,30 @@ impl Issuance {
     }
 
     fn count(&self, method: Method, begun: Instant) {
-        self.metrics.issued.with_label_values(&[method.as_str()]).inc();
+        self.metrics
+            .issued
+            .with_label_values(&[method.as_str()])
+            .inc();
         self.metrics.latency.observe(begun.elapsed().as_secs_f64());
     }
 
     fn show_authority(&self) {
         let authority = self.authority.load();
         let seconds = |time| Duration::from_secs(unix(time)).as_secs_f64();
-        self.metrics.root_not_after.set(seconds(authority.root_validity.not_after));
+        self.metrics
+            .root_not_after
+            .set(seconds(authority.root_validity.not_after));
         let end = authority.signer.validity().not_after;
         self.metrics.intermediate_not_after.set(seconds(end));
     }
+}
+
+/// The edge root's key is one of ours as well.
+fn with_edge_key(mut authority: Authority, edge: Option<&Edge>) -> Authority {
+    authority
+        .own_keys
+        .extend(edge.map(|edge| crate::csr::sha256(&edge.signer.public_key())));
+    authority
 }
 
 /// What was decided before anything is signed.
@@ -380,12 +435,18 @@ fn choose<'a>(
             debug_assert!(several.len() > 1);
             Err(Refusal::Ambiguous { entitled: listed() })
         }
-        entries => entries.iter().copied().find(|entry| entry.id.as_str() == wanted).ok_or_else(
-            || Refusal::NotEntitled {
-                wanted: wanted.chars().take(256).flat_map(char::escape_default).collect(),
+        entries => entries
+            .iter()
+            .copied()
+            .find(|entry| entry.id.as_str() == wanted)
+            .ok_or_else(|| Refusal::NotEntitled {
+                wanted: wanted
+                    .chars()
+                    .take(256)
+                    .flat_map(char::escape_default)
+                    .collect(),
                 entitled: listed(),
-            },
-        ),
+            }),
     }
 }
 
@@ -410,7 +471,10 @@ fn record(
         not_after: unix(leaf.validity.not_after),
         fingerprint: leaf.fingerprint.to_vec(),
         public_key: key_hash.to_vec(),
-        from: caller.address.map(|address| address.to_string()).unwrap_or_default(),
+        from: caller
+            .address
+            .map(|address| address.to_string())
+            .unwrap_or_default(),
         request: caller.request.clone(),
         ..Issued::default()
     }

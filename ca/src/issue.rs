@@ -114,9 +114,22 @@ pub fn workload(
     ttl: Duration,
     now: SystemTime,
 ) -> Result<Leaf, IssueError> {
-    let name = id.as_str().to_owned().try_into().map_err(IssueError::Sign)?;
-    let usages = [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    sign(signer, key, vec![SanType::URI(name)], &usages, signer.validity_for(ttl, now)?)
+    let name = id
+        .as_str()
+        .to_owned()
+        .try_into()
+        .map_err(IssueError::Sign)?;
+    let usages = [
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
+    sign(
+        signer,
+        key,
+        vec![SanType::URI(name)],
+        &usages,
+        signer.validity_for(ttl, now)?,
+    )
 }
 
 /// Signs a leaf with an empty subject, so that the names are critical (RFC 5280 §4.2.1.6).
@@ -138,10 +151,17 @@ pub(crate) fn sign(
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = usages.to_vec();
     params.use_authority_key_identifier_extension = true;
-    let certificate = params.signed_by(key, &signer.issuer).map_err(IssueError::Sign)?;
+    let certificate = params
+        .signed_by(key, &signer.issuer)
+        .map_err(IssueError::Sign)?;
     let der: CertificateDer<'static> = certificate.into();
     let fingerprint = sha256(&der);
-    Ok(Leaf { der, serial: hex(&serial), fingerprint, validity })
+    Ok(Leaf {
+        der,
+        serial: hex(&serial),
+        fingerprint,
+        validity,
+    })
 }
 
 /// 17 bytes, of which the first is 1: positive, non-zero, 128 random bits, always of one length (RFC 5280 §4.1.2.2).
@@ -154,10 +174,14 @@ pub(crate) fn random_serial() -> Result<[u8; 17], IssueError> {
 
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
     let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
 }
 
 /// Certificates carry whole seconds; what is recorded must be what is signed.
@@ -167,7 +191,8 @@ pub(crate) fn whole_seconds(time: SystemTime) -> SystemTime {
 
 /// Seconds since 1970; 0 before.
 pub(crate) fn unix(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

@@ -34,7 +34,10 @@ struct Bucket {
 impl<K: Eq + Hash> CallerLimit<K> {
     /// Limits every caller to `rate`.
     pub fn new(rate: Rate) -> Self {
-        Self { rate, buckets: Mutex::new(HashMap::new()) }
+        Self {
+            rate,
+            buckets: Mutex::new(HashMap::new()),
+        }
     }
 
     /// Takes one request from the caller's bucket; false if it is empty.
@@ -47,7 +50,10 @@ impl<K: Eq + Hash> CallerLimit<K> {
                 return false;
             }
         }
-        let bucket = buckets.entry(caller).or_insert(Bucket { left: self.rate.burst, at: now });
+        let bucket = buckets.entry(caller).or_insert(Bucket {
+            left: self.rate.burst,
+            at: now,
+        });
         bucket.left = bucket.level(self.rate, now);
         bucket.at = now;
         if bucket.left < 1.0 {
@@ -73,7 +79,10 @@ mod tests {
 
     #[test]
     fn a_bucket_empties_and_fills_for_each_caller_alone() {
-        let limit = CallerLimit::new(Rate { per_second: 2.0, burst: 3.0 });
+        let limit = CallerLimit::new(Rate {
+            per_second: 2.0,
+            burst: 3.0,
+        });
         let start = Instant::now();
         let taken = (0..5).filter(|_| limit.admit("a", start)).count();
         assert_eq!(taken, 3);
@@ -87,9 +96,14 @@ mod tests {
 
     #[test]
     fn strangers_cannot_make_it_grow_without_end() {
-        let limit = CallerLimit::new(Rate { per_second: 0.001, burst: 2.0 });
+        let limit = CallerLimit::new(Rate {
+            per_second: 0.001,
+            burst: 2.0,
+        });
         let now = Instant::now();
-        let admitted = (0..MAX_CALLERS + 10).filter(|n| limit.admit(*n, now)).count();
+        let admitted = (0..MAX_CALLERS + 10)
+            .filter(|n| limit.admit(*n, now))
+            .count();
         assert_eq!(admitted, MAX_CALLERS);
         // Once the old ones are full again they make room.
         assert!(limit.admit(MAX_CALLERS + 11, now + Duration::from_secs(2000)));

@@ -3,7 +3,11 @@
 use clap::Parser as _;
 
 #[derive(clap::Parser)]
-#[command(name = "portcullis-ca", version, about = "The workload certificate authority")]
+#[command(
+    name = "portcullis-ca",
+    version,
+    about = "The workload certificate authority"
+)]
 struct Cli {
     #[command(flatten)]
     args: ca::command::Args,

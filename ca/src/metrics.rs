@@ -38,7 +38,9 @@ impl Metrics {
             "issuance_seconds",
             "Time from a request to its durable record, in seconds",
         ))
-        .buckets(vec![0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5]);
+        .buckets(vec![
+            0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+        ]);
         let metrics = Self {
             issued: IntCounterVec::new(opts("issued_total", "Certificates issued"), &["method"])?,
             refused: IntCounterVec::new(opts("refused_total", "Calls refused"), &["code"])?,
@@ -53,7 +55,10 @@ impl Metrics {
             ))?,
             connections: IntGauge::with_opts(opts("connections", "Open connections"))?,
             handshakes: IntCounterVec::new(
-                opts("handshake_failures_total", "Connections lost before their first request"),
+                opts(
+                    "handshake_failures_total",
+                    "Connections lost before their first request",
+                ),
                 &["reason"],
             )?,
             watchers: IntGauge::with_opts(opts("bundle_watchers", "Open WatchBundle streams"))?,

@@ -141,7 +141,9 @@ impl Refusal {
             Self::TokenUnknown | Self::NotEnrolled => {
                 "make a join token with `portcullis` or the Admin service and give it to the workload"
             }
-            Self::TokenExpired { .. } => "make a new join token and start the workload before it ends",
+            Self::TokenExpired { .. } => {
+                "make a new join token and start the workload before it ends"
+            }
             Self::TokenSpent { .. } => {
                 "if the workload lost its state directory, make a new token; if it did not, somebody \
                  else has used this one: look at ListIdentities"
@@ -153,9 +155,13 @@ impl Refusal {
                  the workload must enrol again"
             }
             Self::NoEntry { .. } => "add a RegistrationEntry whose selectors the caller proves",
-            Self::NotEntitled { .. } => "correct `identity` of the workload or add a RegistrationEntry",
+            Self::NotEntitled { .. } => {
+                "correct `identity` of the workload or add a RegistrationEntry"
+            }
             Self::Ambiguous { .. } => "name one of them in the workload's `identity.spiffeID`",
-            Self::NoEdge => "set `edge.callers` (profile `laptop`), or give the gateway certificate files",
+            Self::NoEdge => {
+                "set `edge.callers` (profile `laptop`), or give the gateway certificate files"
+            }
             Self::NotEdgeCaller(_) => "add the caller to `edge.callers`",
             Self::EdgeName { .. } => "correct the hosts of the Gateway document",
             Self::Limited(_) => "raise `limits`, or find out who asks so often",
@@ -183,12 +189,19 @@ impl Refusal {
             | Self::NotEntitled { .. }
             | Self::NoEdge
             | Self::NotEdgeCaller(_) => (Code::PermissionDenied, "the caller may not have this"),
-            Self::Limited(_) => (Code::ResourceExhausted, "too many requests; try again later"),
-            Self::Busy | Self::Store(_) | Self::Issue(_) => {
-                (Code::Unavailable, "nothing can be issued now; try again later")
-            }
+            Self::Limited(_) => (
+                Code::ResourceExhausted,
+                "too many requests; try again later",
+            ),
+            Self::Busy | Self::Store(_) | Self::Issue(_) => (
+                Code::Unavailable,
+                "nothing can be issued now; try again later",
+            ),
         };
-        Status::new(code, format!("{text} (request {request}; the authority's log has the reason)"))
+        Status::new(
+            code,
+            format!("{text} (request {request}; the authority's log has the reason)"),
+        )
     }
 
     /// Whether it is our trouble and somebody should look, rather than the caller's.

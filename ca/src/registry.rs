@@ -44,7 +44,9 @@ impl Registry {
 
     /// The entry that allows `id` to a caller with `evidence`.
     pub fn allows(&self, id: &SpiffeId, evidence: &BTreeSet<String>) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.id == *id && entry.matches(evidence))
+        self.entries
+            .iter()
+            .find(|entry| entry.id == *id && entry.matches(evidence))
     }
 
     /// For a refused caller: the entry that lacks the fewest selectors, in words.
@@ -54,8 +56,11 @@ impl Registry {
         nearest.map_or_else(
             || "; there are no registration entries".to_owned(),
             |entry| {
-                let missing: Vec<_> =
-                    entry.selectors.difference(evidence).map(String::as_str).collect();
+                let missing: Vec<_> = entry
+                    .selectors
+                    .difference(evidence)
+                    .map(String::as_str)
+                    .collect();
                 format!(
                     "; the nearest, `{}` at {}, also wants `{}`",
                     entry.id.as_str(),
@@ -96,14 +101,22 @@ mod tests {
         let registry = Registry {
             entries: vec![
                 entry("spiffe://cluster.local/ns/a/sa/one", &["join_token:one"]),
-                entry("spiffe://cluster.local/ns/a/sa/two", &["join_token:one", "unix:uid:5"]),
+                entry(
+                    "spiffe://cluster.local/ns/a/sa/two",
+                    &["join_token:one", "unix:uid:5"],
+                ),
             ],
             ..Registry::default()
         };
         let found = registry.entitled(&evidence(&["join_token:one"]));
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].id.path(), "/ns/a/sa/one");
-        assert_eq!(registry.entitled(&evidence(&["join_token:one", "unix:uid:5"])).len(), 2);
+        assert_eq!(
+            registry
+                .entitled(&evidence(&["join_token:one", "unix:uid:5"]))
+                .len(),
+            2
+        );
         assert!(registry.entitled(&evidence(&["join_token:two"])).is_empty());
         assert!(registry.entitled(&evidence(&[])).is_empty());
     }
@@ -120,7 +133,10 @@ mod tests {
     #[test]
     fn a_refusal_names_the_nearest_entry() {
         let registry = Registry {
-            entries: vec![entry("spiffe://cluster.local/ns/a/sa/one", &["join_token:one"])],
+            entries: vec![entry(
+                "spiffe://cluster.local/ns/a/sa/one",
+                &["join_token:one"],
+            )],
             ..Registry::default()
         };
         assert_eq!(

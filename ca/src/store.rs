@@ -33,7 +33,9 @@ pub enum StoreError {
         mark: String,
     },
     /// Written by another version of the format.
-    #[error("the store has schema {found}, this program reads {expected}; use the program that wrote it")]
+    #[error(
+        "the store has schema {found}, this program reads {expected}; use the program that wrote it"
+    )]
     Schema {
         /// The version found.
         found: u32,
@@ -47,7 +49,9 @@ pub enum StoreError {
     #[error("the store can't be read or written")]
     Io(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// An earlier write failed; what is durable is not known until a restart.
-    #[error("an earlier write to the store failed; nothing is signed until a restart has checked it")]
+    #[error(
+        "an earlier write to the store failed; nothing is signed until a restart has checked it"
+    )]
     Poisoned,
     /// The token was bound to another enrolment key in the meantime.
     #[error("the join token is already bound to another enrolment key")]
@@ -115,6 +119,11 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     /// Forgets certificates and tokens that ended before `before`; returns how many.
     async fn forget_expired(&self, before: SystemTime) -> Result<u64, StoreError>;
+
+    /// Notes how far the records have come, so that a loss is noticed at the next start. Called every few seconds.
+    fn checkpoint(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Makes everything durable, for an orderly end.
     async fn close(&self) -> Result<(), StoreError>;

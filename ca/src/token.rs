@@ -54,9 +54,18 @@ pub async fn create(
 ) -> Result<NewToken, TokenError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
     if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(allowed) {
-        return Err(TokenError::Name(name.chars().take(64).flat_map(char::escape_default).collect()));
+        return Err(TokenError::Name(
+            name.chars()
+                .take(64)
+                .flat_map(char::escape_default)
+                .collect(),
+        ));
     }
-    let life = if ttl_seconds == 0 { DEFAULT_LIFE.as_secs() } else { ttl_seconds };
+    let life = if ttl_seconds == 0 {
+        DEFAULT_LIFE.as_secs()
+    } else {
+        ttl_seconds
+    };
     if life > MAX_LIFE.as_secs() {
         return Err(TokenError::Life(life));
     }
@@ -76,5 +85,7 @@ pub async fn create(
 ///
 /// The secret has 256 random bits, so a plain hash can't be reversed by guessing.
 pub(crate) fn hash(text: &str) -> Option<[u8; 32]> {
-    JoinToken::parse(text).ok().map(|token| sha256(token.secret()))
+    JoinToken::parse(text)
+        .ok()
+        .map(|token| sha256(token.secret()))
 }

@@ -85,7 +85,10 @@ pub fn check_certificate(
     der: &CertificateDer<'_>,
     place: Place<'_>,
 ) -> Result<Validity, AuthorityError> {
-    let unfit = |reason| AuthorityError::Unfit { file: file.to_owned(), reason };
+    let unfit = |reason| AuthorityError::Unfit {
+        file: file.to_owned(),
+        reason,
+    };
     let certificate = parse(file, der)?;
     let constraints = certificate
         .basic_constraints()
@@ -102,7 +105,11 @@ pub fn check_certificate(
         return Err(unfit("its KeyUsage does not allow it to sign certificates"));
     }
     let spki = certificate.public_key();
-    let curve = spki.algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok());
+    let curve = spki
+        .algorithm
+        .parameters
+        .as_ref()
+        .and_then(|any| any.as_oid().ok());
     if curve != Some(OID_EC_P256) {
         return Err(unfit("its key is not P-256"));
     }
@@ -118,8 +125,8 @@ pub fn check_certificate(
         Place::EdgeRoot => check_signed_by(&certificate, &certificate)
             .map_err(|()| unfit("it is not signed by itself"))?,
         Place::Below(root) => {
-            let (_, root) = X509Certificate::from_der(root)
-                .map_err(|_| unfit("its root can't be read"))?;
+            let (_, root) =
+                X509Certificate::from_der(root).map_err(|_| unfit("its root can't be read"))?;
             check_signed_by(&certificate, &root)
                 .map_err(|()| unfit("it is not signed by the root in `root.pem`"))?;
             if certificate.validity().not_after.timestamp() > root.validity().not_after.timestamp()
@@ -141,7 +148,10 @@ pub fn check_key(
         Ok(())
     } else {
         let reason = "its key is not the one beside it";
-        Err(AuthorityError::Unfit { file: file.to_owned(), reason })
+        Err(AuthorityError::Unfit {
+            file: file.to_owned(),
+            reason,
+        })
     }
 }
 
@@ -153,7 +163,10 @@ pub(crate) fn public_key(file: &str, der: &CertificateDer<'_>) -> Result<Vec<u8>
 fn parse<'a>(file: &str, der: &'a [u8]) -> Result<X509Certificate<'a>, AuthorityError> {
     match X509Certificate::from_der(der) {
         Ok(([], certificate)) => Ok(certificate),
-        _ => Err(AuthorityError::Unfit { file: file.to_owned(), reason: "it is not X.509 in DER" }),
+        _ => Err(AuthorityError::Unfit {
+            file: file.to_owned(),
+            reason: "it is not X.509 in DER",
+        }),
     }
 }
 
@@ -161,12 +174,16 @@ fn check_signed_by(child: &X509Certificate<'_>, parent: &X509Certificate<'_>) ->
     if child.issuer() != parent.subject() {
         return Err(());
     }
-    child.verify_signature(Some(parent.public_key())).map_err(|_| ())
+    child
+        .verify_signature(Some(parent.public_key()))
+        .map_err(|_| ())
 }
 
 fn validity(certificate: &X509Certificate<'_>) -> Option<Validity> {
     let time = |seconds: i64| {
-        u64::try_from(seconds).ok().map(|s| SystemTime::UNIX_EPOCH + Duration::from_secs(s))
+        u64::try_from(seconds)
+            .ok()
+            .map(|s| SystemTime::UNIX_EPOCH + Duration::from_secs(s))
     };
     Some(Validity {
         not_before: time(certificate.validity().not_before.timestamp())?,

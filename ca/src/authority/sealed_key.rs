@@ -117,7 +117,10 @@ pub fn read(text: &[u8], passphrase: Option<&Passphrase>) -> Result<StoredKey, K
 }
 
 /// The file form of `pair`: sealed if there is a passphrase.
-pub fn write(pair: &KeyPair, passphrase: Option<&Passphrase>) -> Result<Zeroizing<String>, KeyError> {
+pub fn write(
+    pair: &KeyPair,
+    passphrase: Option<&Passphrase>,
+) -> Result<Zeroizing<String>, KeyError> {
     let block = match passphrase {
         Some(passphrase) => pem::Pem::new(SEALED_LABEL, seal(pair.serialized_der(), passphrase)?),
         None => pem::Pem::new(PLAIN_LABEL, pair.serialized_der()),
@@ -150,11 +153,17 @@ fn seal(pkcs8: &[u8], passphrase: &Passphrase) -> Result<Vec<u8>, KeyError> {
 
 fn unseal(sealed: &[u8], passphrase: &Passphrase) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let header = Header::parse(sealed).ok_or(KeyError::Damaged)?;
-    let (aad, body) = sealed.split_at_checked(HEADER_BYTES).ok_or(KeyError::Damaged)?;
+    let (aad, body) = sealed
+        .split_at_checked(HEADER_BYTES)
+        .ok_or(KeyError::Damaged)?;
     let key = header.derive(passphrase)?;
     let mut plain = Zeroizing::new(body.to_vec());
     let length = key
-        .open_in_place(Nonce::assume_unique_for_key(header.nonce), Aad::from(aad), &mut plain)
+        .open_in_place(
+            Nonce::assume_unique_for_key(header.nonce),
+            Aad::from(aad),
+            &mut plain,
+        )
         .map_err(|_| KeyError::WrongPassphrase)?
         .len();
     plain.truncate(length);
@@ -178,13 +187,19 @@ impl Header {
         let memory_kib = u32::from_be_bytes(*memory);
         let passes = u32::from_be_bytes(*passes);
         let affordable = (1..=MAX_PASSES).contains(&passes) && memory_kib <= MAX_MEMORY_KIB;
-        affordable.then_some(Self { memory_kib, passes, salt: *salt, nonce: *nonce })
+        affordable.then_some(Self {
+            memory_kib,
+            passes,
+            salt: *salt,
+            nonce: *nonce,
+        })
     }
 
     fn derive(&self, passphrase: &Passphrase) -> Result<LessSafeKey, KeyError> {
         let params = argon2::Params::new(self.memory_kib, self.passes, 1, Some(32))
             .map_err(|_| KeyError::Damaged)?;
-        let argon = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+        let argon =
+            argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
         let mut key = Zeroizing::new([0_u8; 32]);
         argon
             .hash_password_into(&passphrase.0, &self.salt, key.as_mut_slice())
@@ -219,7 +234,10 @@ mod tests {
         let stored = read(text.as_bytes(), Some(&passphrase("correct horse battery"))).unwrap();
         assert_eq!(stored.form, KeyForm::Sealed);
         assert_eq!(stored.pair.public_key_raw(), pair.public_key_raw());
-        assert!(matches!(read(text.as_bytes(), None), Err(KeyError::PassphraseNeeded)));
+        assert!(matches!(
+            read(text.as_bytes(), None),
+            Err(KeyError::PassphraseNeeded)
+        ));
         let wrong = read(text.as_bytes(), Some(&passphrase("correct horse cattery")));
         assert!(matches!(wrong, Err(KeyError::WrongPassphrase)));
     }
@@ -230,7 +248,10 @@ mod tests {
         let phrase = passphrase("correct horse battery");
         let mut sealed = seal(pair.serialized_der(), &phrase).unwrap();
         sealed[16] ^= 1; // the salt
-        assert!(matches!(unseal(&sealed, &phrase), Err(KeyError::WrongPassphrase)));
+        assert!(matches!(
+            unseal(&sealed, &phrase),
+            Err(KeyError::WrongPassphrase)
+        ));
         sealed[8] = 0xff; // four tebibytes of memory
         assert!(matches!(unseal(&sealed, &phrase), Err(KeyError::Damaged)));
     }
@@ -238,6 +259,9 @@ mod tests {
     #[test]
     fn a_short_passphrase_is_refused() {
         let error = Passphrase::new(Zeroizing::new(b"short\n".to_vec())).unwrap_err();
-        assert_eq!(error.to_string(), "the passphrase has 5 bytes; at least 12 are needed");
+        assert_eq!(
+            error.to_string(),
+            "the passphrase has 5 bytes; at least 12 are needed"
+        );
     }
 }

@@ -67,7 +67,10 @@ impl Shelf {
         };
         let authority = Authority::assemble(root.clone(), generation)?;
         let validity = authority.signer.validity();
-        let life = validity.not_after.duration_since(validity.not_before).unwrap_or_default();
+        let life = validity
+            .not_after
+            .duration_since(validity.not_before)
+            .unwrap_or_default();
         if now + life / 3 < validity.not_after {
             return Ok(authority);
         }
@@ -100,7 +103,11 @@ impl Shelf {
 
     /// Makes a new intermediate below the root in `root_shelf`, making that root too if it is not there. What runs with
     /// the root key at hand, away from the daily authority.
-    pub fn ceremony(&self, root_shelf: &Self, now: SystemTime) -> Result<Authority, AuthorityError> {
+    pub fn ceremony(
+        &self,
+        root_shelf: &Self,
+        now: SystemTime,
+    ) -> Result<Authority, AuthorityError> {
         let root = match root_shelf.certificate(ROOT)? {
             Some(root) => root,
             None => root_shelf.make_root(now)?,
@@ -153,7 +160,10 @@ impl Shelf {
         history: History,
         now: SystemTime,
     ) -> Result<CertificateDer<'static>, AuthorityError> {
-        let missing = |help| AuthorityError::Missing { file: ROOT.to_owned(), help };
+        let missing = |help| AuthorityError::Missing {
+            file: ROOT.to_owned(),
+            help,
+        };
         if history == History::Issued || self.dir.path().join(INTERMEDIATE).exists() {
             return Err(missing(
                 "this authority has issued certificates already; a new root would cut off every \
@@ -173,8 +183,13 @@ impl Shelf {
 
     fn make_root(&self, now: SystemTime) -> Result<CertificateDer<'static>, AuthorityError> {
         let generation = super::new_root(&self.trust_domain, now)?;
-        let key = sealed_key::write(&generation.key, self.passphrase.as_ref())
-            .map_err(|source| AuthorityError::Key { file: ROOT_KEY.to_owned(), source })?;
+        let key =
+            sealed_key::write(&generation.key, self.passphrase.as_ref()).map_err(|source| {
+                AuthorityError::Key {
+                    file: ROOT_KEY.to_owned(),
+                    source,
+                }
+            })?;
         self.write(ROOT_KEY, key.as_bytes())?;
         self.write_certificate(ROOT, &generation.certificate)?;
         Ok(generation.certificate)
@@ -198,7 +213,10 @@ impl Shelf {
         key: rcgen::KeyPair,
         now: SystemTime,
     ) -> Result<Authority, AuthorityError> {
-        let signer = super::root_signer(Generation { certificate: root.clone(), key })?;
+        let signer = super::root_signer(Generation {
+            certificate: root.clone(),
+            key,
+        })?;
         let generation = super::new_intermediate(&self.trust_domain, &signer, now)?;
         self.write_generation(INTERMEDIATE, &generation)?;
         tracing::info!(dir = %self.dir.path().display(), "made a new intermediate");
@@ -206,19 +224,30 @@ impl Shelf {
     }
 
     fn generation(&self, file: &str) -> Result<Option<Generation>, AuthorityError> {
-        let Some(text) = self.read(file)? else { return Ok(None) };
+        let Some(text) = self.read(file)? else {
+            return Ok(None);
+        };
         let certificate = certificate_in(file, &text)?;
         let key = self.open_key(file, &text)?;
-        Ok(Some(Generation { certificate, key: key.pair }))
+        Ok(Some(Generation {
+            certificate,
+            key: key.pair,
+        }))
     }
 
     fn key(&self, file: &str) -> Result<Option<StoredKey>, AuthorityError> {
-        self.read(file)?.map(|text| self.open_key(file, &text)).transpose()
+        self.read(file)?
+            .map(|text| self.open_key(file, &text))
+            .transpose()
     }
 
     fn open_key(&self, file: &str, text: &[u8]) -> Result<StoredKey, AuthorityError> {
-        let key = sealed_key::read(text, self.passphrase.as_ref())
-            .map_err(|source| AuthorityError::Key { file: file.to_owned(), source })?;
+        let key = sealed_key::read(text, self.passphrase.as_ref()).map_err(|source| {
+            AuthorityError::Key {
+                file: file.to_owned(),
+                source,
+            }
+        })?;
         if self.profile == Profile::Production && key.form == KeyForm::Plain {
             return Err(AuthorityError::Forbidden(format!(
                 "the key in `{}` is not sealed; make a new intermediate with `portcullis-ca --config … \
@@ -230,7 +259,9 @@ impl Shelf {
     }
 
     fn certificate(&self, file: &str) -> Result<Option<CertificateDer<'static>>, AuthorityError> {
-        self.read(file)?.map(|text| certificate_in(file, &text)).transpose()
+        self.read(file)?
+            .map(|text| certificate_in(file, &text))
+            .transpose()
     }
 
     fn write_certificate(
@@ -238,32 +269,52 @@ impl Shelf {
         file: &str,
         certificate: &CertificateDer<'_>,
     ) -> Result<(), AuthorityError> {
-        self.write(file, pem::encode(&pem::Pem::new("CERTIFICATE", certificate.to_vec())).as_bytes())
+        self.write(
+            file,
+            pem::encode(&pem::Pem::new("CERTIFICATE", certificate.to_vec())).as_bytes(),
+        )
     }
 
     fn write_generation(&self, file: &str, generation: &Generation) -> Result<(), AuthorityError> {
         let certificate = pem::Pem::new("CERTIFICATE", generation.certificate.to_vec());
-        let key = sealed_key::write(&generation.key, self.passphrase.as_ref())
-            .map_err(|source| AuthorityError::Key { file: file.to_owned(), source })?;
+        let key =
+            sealed_key::write(&generation.key, self.passphrase.as_ref()).map_err(|source| {
+                AuthorityError::Key {
+                    file: file.to_owned(),
+                    source,
+                }
+            })?;
         let text = Zeroizing::new(format!("{}{}", pem::encode(&certificate), *key));
         self.write(file, text.as_bytes())
     }
 
     fn read(&self, file: &str) -> Result<Option<Zeroizing<Vec<u8>>>, AuthorityError> {
-        let read = self.dir.read_secret(file).map(|found| found.map(Zeroizing::new));
-        read.map_err(|source| AuthorityError::File { file: file.to_owned(), source: source.into() })
+        let read = self
+            .dir
+            .read_secret(file)
+            .map(|found| found.map(Zeroizing::new));
+        read.map_err(|source| AuthorityError::File {
+            file: file.to_owned(),
+            source: source.into(),
+        })
     }
 
     fn write(&self, file: &str, content: &[u8]) -> Result<(), AuthorityError> {
         let wrote = self.dir.write_secret(file, content);
-        wrote.map_err(|source| AuthorityError::File { file: file.to_owned(), source: source.into() })
+        wrote.map_err(|source| AuthorityError::File {
+            file: file.to_owned(),
+            source: source.into(),
+        })
     }
 }
 
 fn certificate_in(file: &str, text: &[u8]) -> Result<CertificateDer<'static>, AuthorityError> {
     let none = || AuthorityError::NoCertificate(file.to_owned());
     let blocks = pem::parse_many(text).map_err(|_| none())?;
-    let block = blocks.into_iter().find(|block| block.tag() == "CERTIFICATE").ok_or_else(none)?;
+    let block = blocks
+        .into_iter()
+        .find(|block| block.tag() == "CERTIFICATE")
+        .ok_or_else(none)?;
     Ok(CertificateDer::from(block.into_contents()))
 }
 

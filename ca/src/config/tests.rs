@@ -41,12 +41,22 @@ fn mistakes_are_named() {
         (&["x509.maxTTL=2000h"], "a sixth of the intermediate's life"),
         (&["trustDomain=Cluster.Local"], "is no trust domain"),
         (&["profile=production"], "only with `profile: laptop`"),
-        (&["edge.callers.0=spiffe://other/ns/a/sa/b"], "`edge.callers`"),
-        (&["limits.concurrent=0"], "`limits.concurrent` must be at least 1"),
+        (
+            &["edge.callers.0=spiffe://other/ns/a/sa/b"],
+            "`edge.callers`",
+        ),
+        (
+            &["limits.concurrent=0"],
+            "`limits.concurrent` must be at least 1",
+        ),
     ];
     for (overrides, expected) in cases {
         let error = load(WHOLE, overrides).unwrap_err();
         assert!(error.contains(expected), "{overrides:?}: {error}");
     }
-    assert!(load(&format!("{WHOLE}surprise: 1\n"), &[]).unwrap_err().contains("surprise"));
+    assert!(
+        load(&format!("{WHOLE}surprise: 1\n"), &[])
+            .unwrap_err()
+            .contains("surprise")
+    );
 }

@@ -17,7 +17,10 @@ pub(crate) struct Mark {
 
 impl Mark {
     pub(crate) fn new(store_id: &[u8], changes: u64) -> Self {
-        Self { store_id: hex(store_id), changes }
+        Self {
+            store_id: hex(store_id),
+            changes,
+        }
     }
 
     /// Where the mark of the store in `directory` lies.
@@ -33,7 +36,10 @@ impl Mark {
         };
         let mut words = text.split_whitespace();
         let mark = match (words.next(), words.next().and_then(|n| n.parse().ok())) {
-            (Some(id), Some(changes)) => Some(Self { store_id: id.to_owned(), changes }),
+            (Some(id), Some(changes)) => Some(Self {
+                store_id: id.to_owned(),
+                changes,
+            }),
             _ => None,
         };
         mark.map(Some).ok_or_else(|| StoreError::Damaged {

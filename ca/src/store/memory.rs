@@ -61,7 +61,9 @@ impl Store for MemoryStore {
                 token.spent_by = admission.key_hash.to_vec();
                 token.spent_at = issued.at;
             }
-            state.enrolments.insert(admission.key_hash, admission.enrolment);
+            state
+                .enrolments
+                .insert(admission.key_hash, admission.enrolment);
         }
         if issued.method() != Method::Edge {
             let newest = Identity::after(state.identities.get(&issued.spiffe_id), &issued);
@@ -94,7 +96,12 @@ impl Store for MemoryStore {
     }
 
     fn issued(&self, fingerprint: &[u8; 32]) -> Result<Option<Issued>, StoreError> {
-        Ok(self.state.lock().issued.get(fingerprint.as_slice()).cloned())
+        Ok(self
+            .state
+            .lock()
+            .issued
+            .get(fingerprint.as_slice())
+            .cloned())
     }
 
     fn identities(&self) -> Result<Vec<Identity>, StoreError> {
@@ -102,7 +109,14 @@ impl Store for MemoryStore {
     }
 
     fn refusals(&self, limit: usize) -> Result<Vec<Refused>, StoreError> {
-        Ok(self.state.lock().refusals.iter().take(limit).cloned().collect())
+        Ok(self
+            .state
+            .lock()
+            .refusals
+            .iter()
+            .take(limit)
+            .cloned()
+            .collect())
     }
 
     fn totals(&self) -> Totals {

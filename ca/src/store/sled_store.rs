@@ -85,7 +85,10 @@ impl SledStore {
                 let meta = Meta::decode(&*bytes)
                     .map_err(|_| damaged(path, "its first record can't be read"))?;
                 if meta.schema != SCHEMA {
-                    return Err(StoreError::Schema { found: meta.schema, expected: SCHEMA });
+                    return Err(StoreError::Schema {
+                        found: meta.schema,
+                        expected: SCHEMA,
+                    });
                 }
                 if let Some(mark) = mark {
                     mark.check(&meta.store_id, meta.changes)
@@ -97,7 +100,11 @@ impl SledStore {
                 let mut store_id = vec![0; 16];
                 aws_lc_rs::rand::fill(&mut store_id)
                     .map_err(|_| io("no random numbers from the operating system"))?;
-                let meta = Meta { schema: SCHEMA, store_id, ..Meta::default() };
+                let meta = Meta {
+                    schema: SCHEMA,
+                    store_id,
+                    ..Meta::default()
+                };
                 db.insert(META, meta.encode_to_vec()).map_err(io)?;
                 db.flush().map_err(io)?;
                 meta
@@ -117,23 +124,6 @@ impl SledStore {
         })
     }
 
-    /// Notes how far the store has come, so that a loss is noticed at the next start. Cheap; called every few seconds.
-    pub fn write_mark(&self) -> Result<(), StoreError> {
-        let (id, issued_so_far) = {
-            let meta = self.meta.lock();
-            (meta.store_id.clone(), meta.changes)
-        };
-        // Only what is surely on disk may be marked, else a power loss would look like damage.
-        let Ok(flushed) = self.flushed.try_lock() else { return Ok(()) };
-        let durable = (*flushed).min(issued_so_far);
-        drop(flushed);
-        if durable > self.marked.load(Ordering::SeqCst) {
-            Mark::new(&id, durable).write(&self.path)?;
-            self.marked.store(durable, Ordering::SeqCst);
-        }
-        Ok(())
-    }
-
     /// Applies what `decide` puts into the batch, all or nothing, and returns when it is on disk.
     async fn change<T>(
         &self,
@@ -149,7 +139,9 @@ impl SledStore {
             let outcome = decide(&self.db, &mut next, &mut batch)?;
             next.changes += 1;
             batch.insert(META, next.encode_to_vec());
-            self.db.apply_batch(batch).map_err(|error| self.poison(error))?;
+            self.db
+                .apply_batch(batch)
+                .map_err(|error| self.poison(error))?;
             let ticket = next.changes;
             *meta = next;
             (outcome, ticket)
@@ -168,7 +160,10 @@ impl SledStore {
             return Ok(());
         }
         let reached = self.meta.lock().changes;
-        self.db.flush_async().await.map_err(|error| self.poison(error))?;
+        self.db
+            .flush_async()
+            .await
+            .map_err(|error| self.poison(error))?;
         *flushed = reached;
         Ok(())
     }
@@ -184,7 +179,11 @@ impl SledStore {
     }
 
     fn read<M: Message + Default>(&self, key: &[u8]) -> Result<Option<M>, StoreError> {
-        self.db.get(key).map_err(io)?.map(|bytes| decode(&self.path, &bytes)).transpose()
+        self.db
+            .get(key)
+            .map_err(io)?
+            .map(|bytes| decode(&self.path, &bytes))
+            .transpose()
     }
 }
 
@@ -219,7 +218,10 @@ impl Store for SledStore {
                 let previous = db.get(&name).map_err(io)?;
                 let previous: Option<Identity> =
                     previous.map(|bytes| decode(&path, &bytes)).transpose()?;
-                batch.insert(name, Identity::after(previous.as_ref(), &issued).encode_to_vec());
+                batch.insert(
+                    name,
+                    Identity::after(previous.as_ref(), &issued).encode_to_vec(),
+                );
             }
             batch.insert(key(ISSUED, &issued.fingerprint), issued.encode_to_vec());
             batch.insert(expiry(issued.not_after, ISSUED, &issued.fingerprint), &[]);
@@ -232,7 +234,10 @@ impl Store for SledStore {
     async fn record_refused(&self, refused: Refused) -> Result<(), StoreError> {
         self.change(move |_, meta, batch| {
             meta.refused += 1;
-            batch.insert(key(REFUSAL, &meta.refused.to_be_bytes()), refused.encode_to_vec());
+            batch.insert(
+                key(REFUSAL, &meta.refused.to_be_bytes()),
+                refused.encode_to_vec(),
+            );
             if let Some(old) = meta.refused.checked_sub(KEPT_REFUSALS) {
                 batch.remove(key(REFUSAL, &old.to_be_bytes()));
             }
@@ -264,17 +269,24 @@ impl Store for SledStore {
 
     fn identities(&self) -> Result<Vec<Identity>, StoreError> {
         let found = self.db.scan_prefix([IDENTITY]).values();
-        found.map(|bytes| decode(&self.path, &bytes.map_err(io)?)).collect()
+        found
+            .map(|bytes| decode(&self.path, &bytes.map_err(io)?))
+            .collect()
     }
 
     fn refusals(&self, limit: usize) -> Result<Vec<Refused>, StoreError> {
         let found = self.db.scan_prefix([REFUSAL]).values().rev().take(limit);
-        found.map(|bytes| decode(&self.path, &bytes.map_err(io)?)).collect()
+        found
+            .map(|bytes| decode(&self.path, &bytes.map_err(io)?))
+            .collect()
     }
 
     fn totals(&self) -> Totals {
         let meta = self.meta.lock();
-        Totals { issued: meta.issued, refused: meta.refused }
+        Totals {
+            issued: meta.issued,
+            refused: meta.refused,
+        }
     }
 
     async fn bundle_sequence(&self, hash: [u8; 32]) -> Result<u64, StoreError> {
@@ -315,10 +327,28 @@ impl Store for SledStore {
         }
     }
 
+    fn checkpoint(&self) -> Result<(), StoreError> {
+        if self.poisoned.load(Ordering::SeqCst) {
+            return Err(StoreError::Poisoned);
+        }
+        // Only what is surely on disk may be marked, else a power loss would look like damage.
+        let Ok(flushed) = self.flushed.try_lock() else {
+            return Ok(());
+        };
+        let durable = *flushed;
+        drop(flushed);
+        if durable > self.marked.load(Ordering::SeqCst) {
+            let store_id = self.meta.lock().store_id.clone();
+            Mark::new(&store_id, durable).write(&self.path)?;
+            self.marked.store(durable, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
     async fn close(&self) -> Result<(), StoreError> {
         let reached = self.meta.lock().changes;
         self.wait_until_durable(reached).await?;
-        self.write_mark()
+        self.checkpoint()
     }
 }
 
@@ -394,7 +424,9 @@ fn check_every_record(db: &sled::Db, path: &Path) -> Result<(), StoreError> {
         }
         Ok(())
     });
-    checked.join().unwrap_or_else(|_| Err(damaged(path, "sled stopped while reading it")))
+    checked
+        .join()
+        .unwrap_or_else(|_| Err(damaged(path, "sled stopped while reading it")))
 }
 
 #[cfg(test)]
