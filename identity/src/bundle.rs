@@ -1,8 +1,8 @@
 //! The roots that one trust domain's certificates chain to.
 
 use aws_lc_rs::digest;
-use base64::{Engine, engine::general_purpose::STANDARD};
-use rustls_pki_types::{CertificateDer, pem::PemObject};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
 use crate::{
     id::TrustDomain,

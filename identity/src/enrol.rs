@@ -203,6 +203,7 @@ pub struct EdgeCertificate {
 
 /// What a first certificate is asked for with.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_field_names, reason = "the words of the wire")]
 pub struct Enrolment<'a> {
     /// The key that stands for this installation of the workload.
     pub enrolment_key: &'a PrivateKey,
@@ -431,10 +432,10 @@ async fn handshake(
         .await
         .map_err(unreachable)?;
     stream.set_nodelay(true).map_err(unreachable)?;
-    let certificate = presenting.map(|reader| {
+    let certificate = presenting.map(|reader| -> Arc<dyn ResolvesClientCert> {
         Arc::new(OurCertificate {
             reader: reader.clone(),
-        }) as Arc<dyn ResolvesClientCert>
+        })
     });
     let config = dial::build(verifier, certificate, &[b"h2"]);
     TlsConnector::from(config)
@@ -443,7 +444,7 @@ async fn handshake(
         .map_err(|source| {
             let by_tls = source
                 .get_ref()
-                .is_some_and(|inner| inner.is::<rustls::Error>());
+                .is_some_and(<dyn std::error::Error + Send + Sync + 'static>::is::<rustls::Error>);
             if by_tls {
                 EnrolError::Untrusted {
                     ca: address.to_string(),

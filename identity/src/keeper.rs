@@ -220,17 +220,5 @@ impl IdentityKeeper {
     }
 }
 
-/// An error and its causes on one line.
-fn chain_of_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests;

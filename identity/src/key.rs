@@ -5,13 +5,13 @@ use std::{fmt, sync::Arc};
 use aws_lc_rs::{
     rand::SystemRandom,
     signature::{
-        ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair,
+        ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _,
         UnparsedPublicKey,
     },
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls::{crypto::aws_lc_rs::sign::any_ecdsa_type, sign::SigningKey};
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _};
 use zeroize::Zeroizing;
 
 /// DER of a P-256 SubjectPublicKeyInfo up to the uncompressed point (RFC 5480 §2).
@@ -195,7 +195,7 @@ fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use x509_parser::prelude::{FromDer, X509CertificationRequest};
+    use x509_parser::prelude::{FromDer as _, X509CertificationRequest};
 
     use super::*;
 

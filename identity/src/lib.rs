@@ -7,8 +7,8 @@
 //! | `wire` | the messages of the CA's gRPC services |
 //! | `client` | enrolment and renewal against the CA, and the keeper that does both in the background |
 //!
-//! The life of a certificate: the keeper makes a key and a CSR, the CA answers with a chain, [`svid`](crate) checks the
-//! leaf, [`material`](crate) publishes one generation of it, and every new handshake reads that generation.
+//! The life of a certificate: the keeper makes a key and a CSR, the CA answers with a chain, `svid` checks the
+//! leaf, `material` publishes one generation of it, and every new handshake reads that generation.
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
@@ -34,11 +34,15 @@ pub mod proof;
 #[cfg(feature = "tls")]
 mod provider;
 #[cfg(feature = "tls")]
+pub mod reason;
+#[cfg(feature = "tls")]
 pub mod renewal;
 #[cfg(feature = "tls")]
 pub mod server;
 #[cfg(feature = "tls")]
 pub mod svid;
+#[cfg(all(test, feature = "tls"))]
+mod test_pki;
 #[cfg(feature = "tls")]
 pub mod verify;
 

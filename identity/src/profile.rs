@@ -8,7 +8,7 @@ use x509_parser::{
     asn1_rs::{Oid, oid},
     certificate::X509Certificate,
     extensions::GeneralName,
-    prelude::FromDer,
+    prelude::FromDer as _,
     public_key::PublicKey,
     x509::SubjectPublicKeyInfo,
 };
@@ -378,9 +378,16 @@ fn system_time(seconds: i64) -> Result<SystemTime, ProfileError> {
 
 /// Lower-case hexadecimal without separators.
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 0x0f])
+        .filter_map(|digit| DIGITS.get(usize::from(digit)))
+        .map(|digit| char::from(*digit))
+        .collect()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape of `map_err`")]
 fn malformed(error: x509_parser::error::X509Error) -> ProfileError {
     ProfileError::Malformed {
         reason: error.to_string(),

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::bundle::sha256;
 
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
+const LONGEST_RETRY: Duration = Duration::from_mins(1);
 const SHORTEST_RETRY: Duration = Duration::from_millis(200);
 /// While there is no valid certificate nothing works, so we ask sooner and more often.
 const FIRST_RETRY_WITHOUT: Duration = Duration::from_millis(200);

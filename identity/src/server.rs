@@ -140,3 +140,6 @@ pub(crate) fn chain_of<'a>(
         .map(|certificate| CertificateDer::from(certificate.as_ref()))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

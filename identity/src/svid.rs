@@ -50,6 +50,10 @@ pub struct Svid {
 impl Svid {
     /// Checks the chain (leaf first, then intermediates) and that the key fits the leaf. Validity and signatures are
     /// the verifier's work.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "an SVID takes its key, so that nobody else signs with it"
+    )]
     pub fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKey) -> Result<Self, SvidError> {
         let length = SvidError::ChainLength { found: chain.len() };
         let Some((first, intermediates)) = chain.split_first() else {

@@ -204,3 +204,6 @@ pub(crate) fn identity_of(leaf: &CertificateDer<'_>) -> Result<PeerIdentity, Ver
 pub(crate) fn unix_time(time: SystemTime) -> UnixTime {
     UnixTime::since_unix_epoch(time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO))
 }
+
+#[cfg(test)]
+mod tests;

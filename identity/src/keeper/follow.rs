@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, sync::mpsc, task::AbortHandle, time::sleep};
 
-use super::chain_of_causes;
 use crate::{
     bundle::TrustBundle,
     enrol::{CaClient, CaTrust, EnrolError},
     material::MaterialReader,
+    reason::reason,
     renewal::retry_without,
 };
 
@@ -49,7 +49,7 @@ async fn follow(ca: String, mut reader: MaterialReader, events: mpsc::Sender<Eve
                 retry_without(attempt, ca.as_bytes()),
             ),
             Err(error) => (
-                Some(Event::Lost(chain_of_causes(&error))),
+                Some(Event::Lost(reason(&error))),
                 retry_without(attempt, ca.as_bytes()),
             ),
         };

@@ -11,13 +11,14 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use super::{IdentityConfig, KeeperState, KeeperStatus, chain_of_causes, follow::Event};
+use super::{IdentityConfig, KeeperState, KeeperStatus, follow::Event};
 use crate::{
     bundle::TrustBundle,
     enrol::{CaClient, CaTrust, EnrolError, Enrolment, Issued},
     join_token::{JoinToken, JoinTokenError},
     key::PrivateKey,
     material::{MaterialReader, MaterialWriter},
+    reason::reason,
     renewal::{Timetable, retry_without},
     state::{EnrolmentFiles, StateError},
     verify::VerifyError,
@@ -106,7 +107,7 @@ impl Task {
                 Ok(issued) => return Ok(issued),
                 Err(error) if error.wants_other_evidence() => {
                     tracing::warn!(
-                        error = chain_of_causes(&error),
+                        error = reason(&error),
                         "renewal by the current certificate failed, enrolling again"
                     );
                     refusal = Some(error.into());
@@ -169,7 +170,7 @@ impl Task {
             Ok(bundle) => bundle.map(Arc::new),
             Err(error) => {
                 tracing::warn!(
-                    error = chain_of_causes(&error),
+                    error = reason(&error),
                     "the kept trust bundle is not usable"
                 );
                 None
@@ -240,14 +241,14 @@ impl Task {
     fn keep(&self, bundle: &TrustBundle) {
         if let Err(error) = self.files.keep_bundle(bundle) {
             tracing::error!(
-                error = chain_of_causes(&error),
+                error = reason(&error),
                 "cannot keep the trust bundle: a restart will need a new join token"
             );
         }
     }
 
     fn note_failure(&self, failure: &Failure, now: SystemTime) {
-        let reason = chain_of_causes(failure);
+        let reason = reason(failure);
         let reached = match failure {
             Failure::Enrol(error) => error.reached_ca(),
             Failure::Publish(_) => true,
@@ -375,7 +376,7 @@ impl Task {
             Ok(_generation) => Then::Wait,
             Err(error) => {
                 tracing::warn!(
-                    error = chain_of_causes(&error),
+                    error = reason(&error),
                     "the new trust bundle disowns our certificate"
                 );
                 self.writer.publish_bundle(bundle);
@@ -431,7 +432,7 @@ mod tests {
         assert!(!start.jumped(&after(300, 300)));
         assert!(start.jumped(&after(3600, 2)));
         let back = Glance {
-            wall: start.wall - Duration::from_secs(60),
+            wall: start.wall - Duration::from_mins(1),
             steady: start.steady,
         };
         assert!(start.jumped(&back));
