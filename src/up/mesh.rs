@@ -40,6 +40,7 @@ struct Running {
     task: JoinHandle<()>,
     ever_ready: bool,
     attempts: u32,
+    deaths: u32,
 }
 
 /// The mesh while `up` runs.
@@ -135,6 +136,7 @@ impl Mesh<'_> {
             task,
             ever_ready: false,
             attempts: 0,
+            deaths: 0,
         });
     }
 
@@ -161,8 +163,8 @@ impl Mesh<'_> {
             News::Died { how, again_in } => {
                 running.record.pid = None;
                 running.record.ready = false;
-                announce::died(&running.part, &how, again_in);
-                if !running.ever_ready && running.attempts >= HOPELESS {
+                running.deaths += 1;
+                if !running.ever_ready && running.deaths >= HOPELESS {
                     let (name, log) = (&running.part.name, &running.part.log);
                     let tail = logs::tail(log, 6).join("\n    ");
                     return Err(Failure::new(format!(
@@ -170,6 +172,7 @@ impl Mesh<'_> {
                     ))
                     .hint(format!("its log is {}", log.display())));
                 }
+                announce::died(&running.part, &how, again_in);
             }
         }
         self.write_record()
