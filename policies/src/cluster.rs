@@ -1,6 +1,7 @@
 //! Clusters: where requests for one service, port and subset go, and how the connection is protected.
 
 mod build;
+mod rules;
 mod schedule;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::document::Protocol;
+pub(crate) use build::{ClusterBuilder, unknown_subset};
+pub(crate) use rules::Rules;
 
 use crate::balance::RoundRobin;
 use crate::source::Location;

@@ -12,4 +12,6 @@ mod primitives;
 pub(crate) use cursor::{Context, Cursor, Decode};
 pub(crate) use document::{Document, file};
 pub(crate) use fields::Fields;
-pub(crate) use formats::{CidrText, DurationOrZero, HostText, Percent, Port, RegexText, is_host_name};
+pub(crate) use formats::{
+    CidrText, DurationOrZero, HostText, MAX_REGEX_SIZE, Percent, Port, RegexText, is_host_name,
+};

@@ -1,13 +1,15 @@
 //! What a gateway listens to: logical ports, their servers, certificates and redirects.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use crate::document::{Protocol, ServerTlsMode, TlsVersion};
 
-use crate::diagnostic::Diagnostic;
-use crate::document::DocumentSet;
+use crate::diagnostic::{Diagnostic, codes};
+use crate::document::{DocumentSet, Server, Spanned};
 use crate::host::HostPattern;
 use crate::mesh::Mesh;
+use crate::route::server_host;
 use crate::source::Location;
 use crate::workload::Workload;
 
@@ -64,8 +66,45 @@ impl GatewayListeners {
         workload: &Workload,
         mesh: &Mesh,
     ) -> (Self, Vec<Diagnostic>) {
-        let _ = (documents, workload, mesh);
-        (Self::default(), Vec::new())
+        // Gateways bind in every namespace; the root namespace matters to policies only.
+        let Mesh { .. } = mesh;
+        let mut ports: BTreeMap<u16, (Spanned<Protocol>, Vec<GatewayServer>)> = BTreeMap::new();
+        let mut diagnostics = Vec::new();
+        for gateway in documents
+            .gateways
+            .iter()
+            .filter(|gateway| gateway.selects(&workload.labels))
+        {
+            let name: Arc<str> = gateway.meta.qualified().into();
+            for server in &gateway.servers {
+                let protocol = &server.port.protocol;
+                let (first, servers) = ports
+                    .entry(*server.port.number)
+                    .or_insert_with(|| (protocol.clone(), Vec::new()));
+                if is_tls(**first) != is_tls(**protocol) {
+                    diagnostics.push(conflict(server, first));
+                    continue;
+                }
+                let compiled = compile_server(server, &name);
+                if is_tls(**protocol) {
+                    diagnostics.extend(
+                        servers
+                            .iter()
+                            .filter_map(|other| ambiguous(server, &compiled, other)),
+                    );
+                }
+                servers.push(compiled);
+            }
+        }
+        let ports = ports
+            .into_iter()
+            .map(|(number, (protocol, servers))| GatewayPort {
+                number,
+                protocol: *protocol,
+                servers: servers.into(),
+            })
+            .collect();
+        (Self { ports }, diagnostics)
     }
 
     /// A port by number.
@@ -95,4 +134,68 @@ impl GatewayPort {
         }
         best.map(|(_, server)| server)
     }
+}
+
+fn is_tls(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::Https | Protocol::Tls)
+}
+
+fn compile_server(server: &Server, gateway: &Arc<str>) -> GatewayServer {
+    let tls = server.tls.as_ref().and_then(|tls| {
+        Some(ListenerTls {
+            mode: tls.mode?,
+            credential_name: tls.credential_name.as_ref()?.as_str().into(),
+            min_version: tls.min_version,
+        })
+    });
+    GatewayServer {
+        name: server.name.as_deref().map(Arc::from),
+        gateway: Arc::clone(gateway),
+        hosts: server
+            .hosts
+            .iter()
+            .map(|host| server_host(host).1)
+            .collect(),
+        tls,
+        https_redirect: server.tls.as_ref().is_some_and(|tls| tls.https_redirect),
+        at: server.at.clone(),
+    }
+}
+
+/// Plaintext and TLS on one port.
+fn conflict(server: &Server, first: &Spanned<Protocol>) -> Diagnostic {
+    let port = &server.port;
+    let message = format!(
+        "port {} cannot speak {} here and {} at {}",
+        port.number, port.protocol, first.value, first.at
+    );
+    Diagnostic::error(
+        codes::CONFLICTING_SERVERS,
+        port.protocol.at.clone(),
+        &port.protocol.path,
+        message,
+    )
+}
+
+/// One host with two certificates on one port: the handshake could not tell which is meant.
+fn ambiguous(server: &Server, own: &GatewayServer, other: &GatewayServer) -> Option<Diagnostic> {
+    let host = own.hosts.iter().find(|host| other.hosts.contains(host))?;
+    if own.tls == other.tls {
+        return None;
+    }
+    let message = format!(
+        "the host `{host}` on port {} has another TLS configuration at {}",
+        server.port.number, other.at
+    );
+    let at = server
+        .tls
+        .as_ref()
+        .map_or(&server.at, |tls| &tls.at)
+        .clone();
+    Some(Diagnostic::error(
+        codes::CONFLICTING_SERVERS,
+        at,
+        server.path.field("tls"),
+        message,
+    ))
 }

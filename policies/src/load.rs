@@ -1,7 +1,9 @@
 //! From source texts to a document set and every finding about it.
 
-use crate::diagnostic::Diagnostic;
-use crate::document::DocumentSet;
+use std::collections::HashMap;
+
+use crate::diagnostic::{Diagnostic, codes};
+use crate::document::{DocumentSet, Kind};
 use crate::mesh::Mesh;
 use crate::source::SourceFile;
 
@@ -21,11 +23,40 @@ impl Loaded {
     }
 }
 
-/// Reads every document of the given sources.
+/// Reads every document of the given sources, in the order of their names.
 pub fn load(files: &[SourceFile], mesh: &Mesh) -> Loaded {
+    let mut sorted: Vec<&SourceFile> = files.iter().collect();
+    sorted.sort_by(|a, b| a.name.cmp(&b.name));
     let mut loaded = Loaded::default();
-    for file in files {
+    for file in sorted {
         crate::decode::file(file, mesh, &mut loaded.documents, &mut loaded.diagnostics);
     }
+    duplicates(&loaded.documents, &mut loaded.diagnostics);
+    // Stable, so findings of one place keep the order in which they were made.
+    loaded.diagnostics.sort_by(|a, b| a.at.cmp(&b.at));
     loaded
+}
+
+/// Documents of one kind with the same name: in a cluster the later would replace the earlier, in files neither is meant.
+fn duplicates(documents: &DocumentSet, diagnostics: &mut Vec<Diagnostic>) {
+    let mut first: HashMap<(Kind, &str, &str), &crate::document::Meta> = HashMap::new();
+    for meta in documents.metas() {
+        if let Some(earlier) = first.get(&(meta.kind, meta.namespace.as_str(), meta.name.as_str()))
+        {
+            let message = format!(
+                "{} `{}` stands twice, first at {}",
+                meta.kind,
+                meta.qualified(),
+                earlier.at
+            );
+            diagnostics.push(Diagnostic::error(
+                codes::DUPLICATE_DOCUMENT,
+                meta.at.clone(),
+                "metadata.name",
+                message,
+            ));
+        } else {
+            first.insert((meta.kind, &meta.namespace, &meta.name), meta);
+        }
+    }
 }

@@ -1,16 +1,19 @@
 //! The route table of one proxy: which rule answers a request, and what it says.
 
 mod action;
+mod check;
 mod compile;
 mod headers;
 mod hosts;
 mod matching;
 mod rewrite;
+mod rules;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use action::{DirectResponse, Redirect, RouteAction, WeightedCluster, WeightedClusters};
+pub(crate) use compile::server_host;
 pub use headers::HeaderOps;
 pub use rewrite::{PathRewrite, Rewrite};
 

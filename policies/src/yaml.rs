@@ -60,7 +60,9 @@ impl Node {
             Value::Scalar { text, quoted: true } => format!("the text `{}`", shortened(text)),
             Value::Scalar { text, .. } if is_null(text) => "nothing".to_owned(),
             Value::Scalar { text, .. } if is_bool(text) => format!("the boolean `{text}`"),
-            Value::Scalar { text, .. } if is_number(text) => format!("the number `{}`", shortened(text)),
+            Value::Scalar { text, .. } if is_number(text) => {
+                format!("the number `{}`", shortened(text))
+            }
             Value::Scalar { text, .. } => format!("the text `{}`", shortened(text)),
         }
     }
@@ -105,6 +107,10 @@ pub(crate) fn shortened(text: &str) -> String {
 }
 
 fn escaped(c: char) -> impl Iterator<Item = char> {
-    let (plain, escape) = if c.is_control() { (None, Some(c.escape_default())) } else { (Some(c), None) };
+    let (plain, escape) = if c.is_control() {
+        (None, Some(c.escape_default()))
+    } else {
+        (Some(c), None)
+    };
     plain.into_iter().chain(escape.into_iter().flatten())
 }

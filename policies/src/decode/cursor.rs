@@ -26,7 +26,11 @@ impl Context<'_> {
     }
 
     pub(crate) fn location(&self, position: Position) -> Location {
-        Location { file: Arc::clone(self.file), line: position.line, column: position.column }
+        Location {
+            file: Arc::clone(self.file),
+            line: position.line,
+            column: position.column,
+        }
     }
 }
 
@@ -63,25 +67,40 @@ impl<'a> Cursor<'a> {
 
     /// Reports an error at the value.
     pub(crate) fn error(&self, code: Code, message: impl Into<String>, help: Option<String>) {
-        self.context.report(Diagnostic::error(code, self.at(), &self.path, message).with_help_if(help));
+        self.context
+            .report(Diagnostic::error(code, self.at(), &self.path, message).with_help_if(help));
     }
 
     /// Reports a warning at the value's field.
     pub(crate) fn warn(&self, code: Code, message: impl Into<String>, help: Option<String>) {
-        self.context.report(Diagnostic::warning(code, self.key_at(), &self.path, message).with_help_if(help));
+        self.context.report(
+            Diagnostic::warning(code, self.key_at(), &self.path, message).with_help_if(help),
+        );
     }
 
     /// Reports a value of another type than expected; always `None`.
     pub(crate) fn mistyped<T>(&self, expected: &str) -> Option<T> {
         let help = match &self.node.value {
-            Value::Scalar { text, quoted: false } if text.contains(" //") => Some("YAML comments start with `#`".to_owned()),
-            Value::Scalar { text, quoted: false } if expected.starts_with("a text") => Some(format!("write `\"{}\"`", shortened(text))),
-            Value::Scalar { text, quoted: true } if !expected.starts_with("a text") && text.len() < 24 => {
+            Value::Scalar {
+                text,
+                quoted: false,
+            } if text.contains(" //") => Some("YAML comments start with `#`".to_owned()),
+            Value::Scalar {
+                text,
+                quoted: false,
+            } if expected.starts_with("a text") => Some(format!("write `\"{}\"`", shortened(text))),
+            Value::Scalar { text, quoted: true }
+                if !expected.starts_with("a text") && text.len() < 24 =>
+            {
                 Some(format!("write `{}` without quotes", shortened(text)))
             }
             _ => None,
         };
-        self.error(codes::WRONG_TYPE, format!("expected {expected}, found {}", self.node.describe()), help);
+        self.error(
+            codes::WRONG_TYPE,
+            format!("expected {expected}, found {}", self.node.describe()),
+            help,
+        );
         None
     }
 
@@ -96,8 +115,16 @@ impl<'a> Cursor<'a> {
             Value::Scalar { text, .. } => format!("`{}`", shortened(text)),
             _ => self.node.describe(),
         };
-        let help = help.or_else(|| found.contains(" //").then(|| "YAML comments start with `#`".to_owned()));
-        self.error(codes::INVALID_VALUE, format!("{found} is not {expected}"), help);
+        let help = help.or_else(|| {
+            found
+                .contains(" //")
+                .then(|| "YAML comments start with `#`".to_owned())
+        });
+        self.error(
+            codes::INVALID_VALUE,
+            format!("{found} is not {expected}"),
+            help,
+        );
         None
     }
 
@@ -116,7 +143,8 @@ impl<'a> Cursor<'a> {
             return Some(*value);
         }
         let names: Vec<&str> = allowed.iter().map(|(name, _)| *name).collect();
-        let help = nearest(text, names.iter().copied()).map(|name| format!("did you mean `{name}`?"));
+        let help =
+            nearest(text, names.iter().copied()).map(|name| format!("did you mean `{name}`?"));
         let message = format!("`{}` is not one of {}", shortened(text), names.join(", "));
         self.error(codes::UNKNOWN_VALUE, message, help);
         None

@@ -5,12 +5,9 @@ use std::sync::Arc;
 
 use super::kinds::{self, Class};
 use super::metadata::metadata;
-use super::{Context, Cursor, Decode, Fields, hints};
+use super::{Context, Cursor, Fields, hints};
 use crate::diagnostic::{Diagnostic, DocPath, codes};
-use crate::document::{
-    AuthorizationPolicy, DestinationRule, DocumentSet, Gateway, Kind, Meta, PeerAuthentication, RegistrationEntry,
-    ServiceEntry, VirtualService, WorkloadEntry,
-};
+use crate::document::{DocumentSet, Kind, Meta};
 use crate::mesh::Mesh;
 use crate::nearest::nearest;
 use crate::source::SourceFile;
@@ -23,7 +20,12 @@ pub(crate) trait Document: Sized {
 }
 
 /// Reads every document of a source text.
-pub(crate) fn file(file: &SourceFile, mesh: &Mesh, set: &mut DocumentSet, diagnostics: &mut Vec<Diagnostic>) {
+pub(crate) fn file(
+    file: &SourceFile,
+    mesh: &Mesh,
+    set: &mut DocumentSet,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
     let nodes = documents(file, diagnostics);
     let context = Context {
         file: &file.name,
@@ -32,7 +34,12 @@ pub(crate) fn file(file: &SourceFile, mesh: &Mesh, set: &mut DocumentSet, diagno
         subject: RefCell::new(String::new()),
     };
     for node in &nodes {
-        let cursor = Cursor { context: &context, node, path: DocPath::root(), key: node.position };
+        let cursor = Cursor {
+            context: &context,
+            node,
+            path: DocPath::root(),
+            key: node.position,
+        };
         document(&cursor, set);
     }
     diagnostics.append(&mut context.diagnostics.into_inner());
@@ -40,7 +47,10 @@ pub(crate) fn file(file: &SourceFile, mesh: &Mesh, set: &mut DocumentSet, diagno
 
 fn document(cursor: &Cursor<'_>, set: &mut DocumentSet) {
     let Value::Mapping(entries) = &cursor.node.value else {
-        let message = format!("expected a document with `apiVersion` and `kind`, found {}", cursor.node.describe());
+        let message = format!(
+            "expected a document with `apiVersion` and `kind`, found {}",
+            cursor.node.describe()
+        );
         cursor.error(codes::NOT_A_DOCUMENT, message, None);
         return;
     };
@@ -57,7 +67,9 @@ fn document(cursor: &Cursor<'_>, set: &mut DocumentSet) {
             (None, _) => "`apiVersion` is missing",
             _ => "`kind` is missing",
         };
-        let place = entries.iter().find_map(|entry| Some((&entry.key, hints::misplaced(&entry.key)?)));
+        let place = entries
+            .iter()
+            .find_map(|entry| Some((&entry.key, hints::misplaced(&entry.key)?)));
         let help = place.map(|(key, place)| format!("`{}` belongs to {place}", shortened(key)));
         cursor.error(codes::NOT_A_DOCUMENT, missing, help);
         return;
@@ -67,24 +79,50 @@ fn document(cursor: &Cursor<'_>, set: &mut DocumentSet) {
         Class::Read(kind) => read(kind, cursor, set),
         Class::List => list(cursor, set),
         Class::Foreign => {
-            let message = format!("`{}` of `{}` is not read", shortened(kind), shortened(api_version));
-            cursor.context.report(Diagnostic::info(codes::FOREIGN_KIND, at_kind(), "kind", message));
+            let message = format!(
+                "`{}` of `{}` is not read",
+                shortened(kind),
+                shortened(api_version)
+            );
+            cursor.context.report(Diagnostic::info(
+                codes::FOREIGN_KIND,
+                at_kind(),
+                "kind",
+                message,
+            ));
         }
         Class::Later => {
             let message = format!("`{kind}` is not in force yet: the document has no effect");
-            cursor.context.report(Diagnostic::warning(codes::KIND_NOT_IN_FORCE, at_kind(), "kind", message));
+            cursor.context.report(Diagnostic::warning(
+                codes::KIND_NOT_IN_FORCE,
+                at_kind(),
+                "kind",
+                message,
+            ));
         }
         Class::Refused(reason) => {
             let message = format!("`{kind}` is not in force, and it is never ignored: {reason}");
-            cursor.context.report(Diagnostic::error(codes::SECURITY_KIND_NOT_IN_FORCE, at_kind(), "kind", message));
+            cursor.context.report(Diagnostic::error(
+                codes::SECURITY_KIND_NOT_IN_FORCE,
+                at_kind(),
+                "kind",
+                message,
+            ));
         }
         Class::UnknownVersion { expected } => {
             let message = format!("`{}` has no kind `{kind}`", shortened(api_version));
-            let diagnostic = Diagnostic::error(codes::UNKNOWN_API_VERSION, at_kind(), "apiVersion", message);
-            cursor.context.report(diagnostic.with_help(format!("write `apiVersion: {expected}`")));
+            let diagnostic =
+                Diagnostic::error(codes::UNKNOWN_API_VERSION, at_kind(), "apiVersion", message);
+            cursor
+                .context
+                .report(diagnostic.with_help(format!("write `apiVersion: {expected}`")));
         }
         Class::UnknownKind => {
-            let message = format!("`{}` has no kind `{}`", shortened(api_version), shortened(kind));
+            let message = format!(
+                "`{}` has no kind `{}`",
+                shortened(api_version),
+                shortened(kind)
+            );
             let help = nearest(kind, kinds::names()).map(|name| format!("did you mean `{name}`?"));
             let diagnostic = Diagnostic::error(codes::UNKNOWN_KIND, at_kind(), "kind", message);
             cursor.context.report(diagnostic.with_help_if(help));
@@ -98,7 +136,11 @@ fn list(cursor: &Cursor<'_>, set: &mut DocumentSet) {
         for ignored in ["apiVersion", "kind", "metadata"] {
             f.get(ignored);
         }
-        for item in f.get("items").and_then(|items| items.items()).unwrap_or_default() {
+        for item in f
+            .get("items")
+            .and_then(|items| items.items())
+            .unwrap_or_default()
+        {
             document(&item, set);
         }
         Some(())
@@ -130,14 +172,27 @@ fn keep<D: Document>(kind: Kind, cursor: &Cursor<'_>, kept: &mut Vec<Arc<D>>) {
         let meta_or_nameless = meta.clone().unwrap_or_else(|| nameless(kind, cursor));
         *cursor.context.subject.borrow_mut() = subject(&meta_or_nameless, meta.is_some());
         // A missing spec means something for some kinds (allow nothing); what is required is reported by the schema.
-        let empty = Node { value: Value::Mapping(Vec::new()), position: cursor.node.position };
+        let empty = Node {
+            value: Value::Mapping(Vec::new()),
+            position: cursor.node.position,
+        };
         let path = cursor.path.field("spec");
-        let spec = f.get("spec").unwrap_or(Cursor { node: &empty, path, ..cursor.clone() });
+        let spec = f.get("spec").unwrap_or(Cursor {
+            node: &empty,
+            path,
+            ..cursor.clone()
+        });
         let spec = spec.fields(|f| D::spec(meta_or_nameless, f));
         meta?;
         spec
     });
-    let clean = cursor.context.diagnostics.borrow().iter().skip(before).all(|diagnostic| !diagnostic.is_error());
+    let clean = cursor
+        .context
+        .diagnostics
+        .borrow()
+        .iter()
+        .skip(before)
+        .all(|diagnostic| !diagnostic.is_error());
     kept.extend(document.filter(|_| clean).map(Arc::new));
 }
 
@@ -153,5 +208,9 @@ fn nameless(kind: Kind, cursor: &Cursor<'_>) -> Meta {
 }
 
 fn subject(meta: &Meta, named: bool) -> String {
-    if named { format!("{} `{}`", meta.kind, meta.qualified()) } else { format!("a {} without a name", meta.kind) }
+    if named {
+        format!("{} `{}`", meta.kind, meta.qualified())
+    } else {
+        format!("a {} without a name", meta.kind)
+    }
 }

@@ -22,7 +22,11 @@ impl<'a> Cursor<'a> {
         let Value::Mapping(entries) = &self.node.value else {
             return self.mistyped("a mapping");
         };
-        let mut fields = Fields { cursor: self.clone(), entries, known: Vec::new() };
+        let mut fields = Fields {
+            cursor: self.clone(),
+            entries,
+            known: Vec::new(),
+        };
         let value = schema(&mut fields);
         if fields.report_unknown() { None } else { value }
     }
@@ -53,7 +57,9 @@ impl<'a> Fields<'a> {
 
     /// Whether a field is there; it still has to be read.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.entries.iter().any(|entry| &*entry.key == name && !entry.value.is_null())
+        self.entries
+            .iter()
+            .any(|entry| &*entry.key == name && !entry.value.is_null())
     }
 
     /// A field that may be missing.
@@ -77,7 +83,10 @@ impl<'a> Fields<'a> {
 
     /// A list that may be missing or empty.
     pub(crate) fn list<T: Decode>(&mut self, name: &'static str) -> Vec<T> {
-        let items = self.get(name).and_then(|cursor| cursor.items()).unwrap_or_default();
+        let items = self
+            .get(name)
+            .and_then(|cursor| cursor.items())
+            .unwrap_or_default();
         items.iter().filter_map(T::decode).collect()
     }
 
@@ -89,7 +98,11 @@ impl<'a> Fields<'a> {
         };
         let items = cursor.items()?;
         if items.is_empty() {
-            cursor.error(codes::INVALID_LENGTH, format!("`{name}` is empty, expected at least one element"), None);
+            cursor.error(
+                codes::INVALID_LENGTH,
+                format!("`{name}` is empty, expected at least one element"),
+                None,
+            );
             return None;
         }
         let values: Vec<T> = items.iter().filter_map(T::decode).collect();
@@ -98,12 +111,23 @@ impl<'a> Fields<'a> {
 
     /// A mapping whose keys the author chose; may be missing.
     pub(crate) fn map<T: Decode>(&mut self, name: &'static str) -> BTreeMap<String, T> {
-        let entries = self.get(name).and_then(|cursor| cursor.entries()).unwrap_or_default();
-        entries.iter().filter_map(|(key, cursor)| Some(((*key).to_owned(), T::decode(cursor)?))).collect()
+        let entries = self
+            .get(name)
+            .and_then(|cursor| cursor.entries())
+            .unwrap_or_default();
+        entries
+            .iter()
+            .filter_map(|(key, cursor)| Some(((*key).to_owned(), T::decode(cursor)?)))
+            .collect()
     }
 
     /// A traffic field that is read and checked but not in force yet: a warning if it is there.
-    pub(crate) fn later<T: Decode>(&mut self, name: &'static str, code: Code, effect: &str) -> Option<T> {
+    pub(crate) fn later<T: Decode>(
+        &mut self,
+        name: &'static str,
+        code: Code,
+        effect: &str,
+    ) -> Option<T> {
         let cursor = self.get(name)?;
         self.warn_later(&cursor, name, code, effect);
         T::decode(&cursor)
@@ -118,13 +142,19 @@ impl<'a> Fields<'a> {
 
     fn warn_later(&self, cursor: &Cursor<'_>, name: &str, code: Code, effect: &str) {
         let subject = self.cursor.context.subject.borrow();
-        cursor.warn(code, format!("`{name}` of {subject} is not in force yet: {effect}"), None);
+        cursor.warn(
+            code,
+            format!("`{name}` of {subject} is not in force yet: {effect}"),
+            None,
+        );
     }
 
     /// A security field that is not in force: an error if it is there.
     pub(crate) fn refused(&mut self, name: &'static str, reason: &str) {
         if let Some(cursor) = self.get(name) {
-            let message = format!("`{name}` is not in force, and a security field is never ignored: {reason}");
+            let message = format!(
+                "`{name}` is not in force, and a security field is never ignored: {reason}"
+            );
             self.cursor.context.report(Diagnostic::error(
                 codes::SECURITY_FIELD_NOT_IN_FORCE,
                 cursor.key_at(),
@@ -136,13 +166,23 @@ impl<'a> Fields<'a> {
 
     /// At most one of these fields may be there; false after an error.
     pub(crate) fn exclusive(&self, names: &[&'static str]) -> bool {
-        let present: Vec<&Entry> =
-            self.entries.iter().filter(|entry| names.contains(&&*entry.key) && !entry.value.is_null()).collect();
-        let [first, second, ..] = present.as_slice() else { return true };
+        let present: Vec<&Entry> = self
+            .entries
+            .iter()
+            .filter(|entry| names.contains(&&*entry.key) && !entry.value.is_null())
+            .collect();
+        let [first, second, ..] = present.as_slice() else {
+            return true;
+        };
         let message = format!("`{}` and `{}` exclude each other", first.key, second.key);
         let at = self.cursor.context.location(second.position);
         let path = self.cursor.path.key(&second.key);
-        self.cursor.context.report(Diagnostic::error(codes::EXCLUSIVE_FIELDS, at, path, message));
+        self.cursor.context.report(Diagnostic::error(
+            codes::EXCLUSIVE_FIELDS,
+            at,
+            path,
+            message,
+        ));
         false
     }
 
@@ -151,7 +191,12 @@ impl<'a> Fields<'a> {
         let any = names.iter().any(|name| self.has(name));
         if !any {
             let message = format!("expected at least one of {}", quoted(names));
-            let diagnostic = Diagnostic::error(codes::MISSING_FIELD, self.cursor.key_at(), &self.cursor.path, message);
+            let diagnostic = Diagnostic::error(
+                codes::MISSING_FIELD,
+                self.cursor.key_at(),
+                &self.cursor.path,
+                message,
+            );
             self.report(diagnostic);
         }
         any
@@ -161,26 +206,40 @@ impl<'a> Fields<'a> {
         let path = self.cursor.path.field(name);
         let message = format!("`{path}` is missing");
         let at = self.cursor.key_at();
-        self.cursor.context.report(Diagnostic::error(codes::MISSING_FIELD, at, path, message));
+        self.cursor
+            .context
+            .report(Diagnostic::error(codes::MISSING_FIELD, at, path, message));
     }
 
     fn report_unknown(&self) -> bool {
         let mut any = false;
-        for entry in self.entries.iter().filter(|entry| !self.known.contains(&&*entry.key)) {
+        for entry in self
+            .entries
+            .iter()
+            .filter(|entry| !self.known.contains(&&*entry.key))
+        {
             any = true;
             let path = self.cursor.path.key(&entry.key);
             let help = nearest(&entry.key, self.known.iter().copied())
                 .map(|name| format!("did you mean `{name}`?"))
-                .or_else(|| hints::misplaced(&entry.key).map(|place| format!("it belongs to {place}")))
+                .or_else(|| {
+                    hints::misplaced(&entry.key).map(|place| format!("it belongs to {place}"))
+                })
                 .unwrap_or_else(|| format!("known fields: {}", self.known.join(", ")));
             let message = format!("unknown field `{}`", shortened(&entry.key));
             let at = self.cursor.context.location(entry.position);
-            self.cursor.context.report(Diagnostic::error(codes::UNKNOWN_FIELD, at, path, message).with_help(help));
+            self.cursor
+                .context
+                .report(Diagnostic::error(codes::UNKNOWN_FIELD, at, path, message).with_help(help));
         }
         any
     }
 }
 
 fn quoted(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

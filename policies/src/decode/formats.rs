@@ -18,7 +18,10 @@ impl Decode for Duration {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         let DurationOrZero(duration) = DurationOrZero::decode(cursor)?;
         if duration < Self::from_millis(1) {
-            return cursor.invalid_with("a duration of at least 1ms", Some("leave the field out for no limit".to_owned()));
+            return cursor.invalid_with(
+                "a duration of at least 1ms",
+                Some("leave the field out for no limit".to_owned()),
+            );
         }
         Some(duration)
     }
@@ -31,8 +34,12 @@ pub(crate) struct DurationOrZero(pub(crate) Duration);
 impl Decode for DurationOrZero {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         let text = match &cursor.node.value {
-            Value::Scalar { text, quoted: false } if integer(cursor).is_some() => {
-                return cursor.invalid_with("a duration", Some(format!("write `{text}s` for seconds")));
+            Value::Scalar {
+                text,
+                quoted: false,
+            } if integer(cursor).is_some() => {
+                return cursor
+                    .invalid_with("a duration", Some(format!("write `{text}s` for seconds")));
             }
             Value::Scalar { text, .. } => text,
             _ => return cursor.mistyped("a duration such as `10s`"),
@@ -57,7 +64,9 @@ fn duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, tail) = rest.split_at_checked(digits)?;
-        let unit_end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let unit_end = tail
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at_checked(unit_end)?;
         let unit_nanos: u128 = match unit {
             "ns" => 1,
@@ -69,12 +78,24 @@ fn duration(text: &str) -> Option<Duration> {
             _ => return None,
         };
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if (whole.is_empty() && fraction.is_empty()) || whole.len() > 12 || fraction.len() > 9 || fraction.contains('.') {
+        if (whole.is_empty() && fraction.is_empty())
+            || whole.len() > 12
+            || fraction.len() > 9
+            || fraction.contains('.')
+        {
             return None;
         }
-        let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+        let whole: u128 = if whole.is_empty() {
+            0
+        } else {
+            whole.parse().ok()?
+        };
         let scale = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
-        let fraction: u128 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
+        let fraction: u128 = if fraction.is_empty() {
+            0
+        } else {
+            fraction.parse().ok()?
+        };
         let nanos = whole * unit_nanos + fraction * unit_nanos / scale;
         total = total.checked_add(Duration::from_nanos(u64::try_from(nanos).ok()?))?;
         rest = tail;
@@ -106,10 +127,16 @@ impl Decode for Percent {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         let value = match &cursor.node.value {
             // A missing value is 0, as in protobuf.
-            Value::Mapping(_) => cursor.fields(|f| Some(f.optional::<f64>("value").unwrap_or(0.0)))?,
+            Value::Mapping(_) => {
+                cursor.fields(|f| Some(f.optional::<f64>("value").unwrap_or(0.0)))?
+            }
             _ => f64::decode(cursor)?,
         };
-        if (0.0..=100.0).contains(&value) { Some(Self(value)) } else { cursor.invalid("a percentage between 0 and 100") }
+        if (0.0..=100.0).contains(&value) {
+            Some(Self(value))
+        } else {
+            cursor.invalid("a percentage between 0 and 100")
+        }
     }
 }
 
@@ -143,7 +170,9 @@ impl Decode for HostText {
 pub(crate) fn is_host_name(name: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
@@ -157,18 +186,26 @@ pub(crate) struct CidrText(pub(crate) String);
 impl Decode for CidrText {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         let text = cursor.text()?;
-        let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
+        let (address, length) = text
+            .split_once('/')
+            .map_or((text, None), |(address, length)| (address, Some(length)));
         let Ok(address) = address.parse::<IpAddr>() else {
-            return cursor.invalid_with("an IP address or block", Some("write `10.0.0.0/8` or `2001:db8::/32`".to_owned()));
+            return cursor.invalid_with(
+                "an IP address or block",
+                Some("write `10.0.0.0/8` or `2001:db8::/32`".to_owned()),
+            );
         };
         let longest = if address.is_ipv4() { 32 } else { 128 };
         let fits = length.is_none_or(|length| {
-            length.bytes().all(|b| b.is_ascii_digit()) && length.parse::<u8>().is_ok_and(|length| length <= longest)
+            length.bytes().all(|b| b.is_ascii_digit())
+                && length.parse::<u8>().is_ok_and(|length| length <= longest)
         });
         if fits {
             Some(Self(text.to_owned()))
         } else {
-            cursor.invalid(&format!("an address block with a prefix length between 0 and {longest}"))
+            cursor.invalid(&format!(
+                "an address block with a prefix length between 0 and {longest}"
+            ))
         }
     }
 }
@@ -185,14 +222,22 @@ impl Decode for RegexText {
             cursor.error(codes::INVALID_REGEX, message, None);
             return None;
         }
-        match regex::bytes::RegexBuilder::new(text).size_limit(MAX_REGEX_SIZE).build() {
+        match regex::bytes::RegexBuilder::new(text)
+            .size_limit(MAX_REGEX_SIZE)
+            .build()
+        {
             Ok(_) => Some(Self(text.to_owned())),
             Err(error) => {
                 let reason = match &error {
-                    regex::Error::CompiledTooBig(_) => "it grows too large when compiled".to_owned(),
+                    regex::Error::CompiledTooBig(_) => {
+                        "it grows too large when compiled".to_owned()
+                    }
                     other => last_line(&other.to_string()),
                 };
-                let message = format!("`{}` is not a regular expression: {reason}", shortened(text));
+                let message = format!(
+                    "`{}` is not a regular expression: {reason}",
+                    shortened(text)
+                );
                 cursor.error(codes::INVALID_REGEX, message, None);
                 None
             }
@@ -212,10 +257,32 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, millis) in [("10s", 10_000), ("1.5s", 1_500), ("250ms", 250), ("1h30m", 5_400_000), ("0s", 0)] {
-            assert_eq!(duration(text), Some(Duration::from_millis(millis)), "{text}");
+        for (text, millis) in [
+            ("10s", 10_000),
+            ("1.5s", 1_500),
+            ("250ms", 250),
+            ("1h30m", 5_400_000),
+            ("0s", 0),
+        ] {
+            assert_eq!(
+                duration(text),
+                Some(Duration::from_millis(millis)),
+                "{text}"
+            );
         }
-        for text in ["", "10", "s", "-1s", "1 s", "1d", "1.2.3s", ".s", "99999999999999h", "10S", "1s2"] {
+        for text in [
+            "",
+            "10",
+            "s",
+            "-1s",
+            "1 s",
+            "1d",
+            "1.2.3s",
+            ".s",
+            "99999999999999h",
+            "10S",
+            "1s2",
+        ] {
             assert_eq!(duration(text), None, "{text}");
         }
     }

@@ -6,13 +6,19 @@ pub(super) fn misplaced(field: &str) -> Option<&'static str> {
         "retries" => "`spec.http[]` of a VirtualService, next to `route`",
         "timeout" => "`spec.http[]` of a VirtualService, next to `route`",
         "attempts" | "perTryTimeout" | "retryOn" => "`spec.http[].retries` of a VirtualService",
-        "route" | "match" | "rewrite" | "redirect" | "fault" | "corsPolicy" => "`spec.http[]` of a VirtualService",
-        "subset" => "`destination`",
-        "consecutiveErrors" | "consecutive5xxErrors" | "baseEjectionTime" | "maxEjectionPercent" | "minHealthPercent" => {
-            "`spec.trafficPolicy.outlierDetection` of a DestinationRule"
+        "route" | "match" | "rewrite" | "redirect" | "fault" | "corsPolicy" => {
+            "`spec.http[]` of a VirtualService"
         }
+        "subset" => "`destination`",
+        "consecutiveErrors"
+        | "consecutive5xxErrors"
+        | "baseEjectionTime"
+        | "maxEjectionPercent"
+        | "minHealthPercent" => "`spec.trafficPolicy.outlierDetection` of a DestinationRule",
         "interval" => "`spec.trafficPolicy.outlierDetection` of a DestinationRule",
-        "outlierDetection" | "connectionPool" | "loadBalancer" => "`spec.trafficPolicy` of a DestinationRule",
+        "outlierDetection" | "connectionPool" | "loadBalancer" => {
+            "`spec.trafficPolicy` of a DestinationRule"
+        }
         "maxConnections" | "connectTimeout" => "`connectionPool.tcp` of a DestinationRule",
         "http1MaxPendingRequests" | "http2MaxRequests" | "maxRequestsPerConnection" => {
             "`connectionPool.http` of a DestinationRule"

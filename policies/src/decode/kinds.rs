@@ -42,11 +42,23 @@ const NETWORKING_VERSIONS: &[&str] = &["v1alpha3", "v1beta1", "v1"];
 const SECURITY_VERSIONS: &[&str] = &["v1beta1", "v1"];
 
 const fn networking(kind: &'static str, class: Class) -> Row {
-    Row { group: NETWORKING, kind, versions: NETWORKING_VERSIONS, newest: "networking.istio.io/v1", class }
+    Row {
+        group: NETWORKING,
+        kind,
+        versions: NETWORKING_VERSIONS,
+        newest: "networking.istio.io/v1",
+        class,
+    }
 }
 
 const fn security(kind: &'static str, class: Class) -> Row {
-    Row { group: SECURITY, kind, versions: SECURITY_VERSIONS, newest: "security.istio.io/v1", class }
+    Row {
+        group: SECURITY,
+        kind,
+        versions: SECURITY_VERSIONS,
+        newest: "security.istio.io/v1",
+        class,
+    }
 }
 
 const KINDS: &[Row] = &[
@@ -58,10 +70,19 @@ const KINDS: &[Row] = &[
     networking("Sidecar", Class::Later),
     networking("WorkloadGroup", Class::Later),
     networking("ProxyConfig", Class::Later),
-    networking("EnvoyFilter", Class::Refused("there is no Envoy here to patch, and a filter may protect something")),
-    security("AuthorizationPolicy", Class::Read(Kind::AuthorizationPolicy)),
+    networking(
+        "EnvoyFilter",
+        Class::Refused("there is no Envoy here to patch, and a filter may protect something"),
+    ),
+    security(
+        "AuthorizationPolicy",
+        Class::Read(Kind::AuthorizationPolicy),
+    ),
     security("PeerAuthentication", Class::Read(Kind::PeerAuthentication)),
-    security("RequestAuthentication", Class::Refused("tokens would not be checked")),
+    security(
+        "RequestAuthentication",
+        Class::Refused("tokens would not be checked"),
+    ),
     Row {
         group: "telemetry.istio.io",
         kind: "Telemetry",
@@ -74,7 +95,9 @@ const KINDS: &[Row] = &[
         kind: "WasmPlugin",
         versions: &["v1alpha1"],
         newest: "extensions.istio.io/v1alpha1",
-        class: Class::Refused("WebAssembly plug-ins are not supported, and one may protect something"),
+        class: Class::Refused(
+            "WebAssembly plug-ins are not supported, and one may protect something",
+        ),
     },
     Row {
         group: "install.istio.io",
@@ -105,18 +128,28 @@ pub(super) fn classify(api_version: &str, kind: &str) -> Class {
     if kind == "List" || (group.is_empty() && kind.ends_with("List")) {
         return Class::List;
     }
-    if let Some(row) = KINDS.iter().find(|row| row.group == group && row.kind == kind) {
+    if let Some(row) = KINDS
+        .iter()
+        .find(|row| row.group == group && row.kind == kind)
+    {
         return if row.versions.contains(&version) {
             row.class
         } else {
-            Class::UnknownVersion { expected: row.newest }
+            Class::UnknownVersion {
+                expected: row.newest,
+            }
         };
     }
     if !is_known_group(group) {
         return Class::Foreign;
     }
-    match KINDS.iter().find(|row| row.kind == kind && is_known_group(row.group)) {
-        Some(row) => Class::UnknownVersion { expected: row.newest },
+    match KINDS
+        .iter()
+        .find(|row| row.kind == kind && is_known_group(row.group))
+    {
+        Some(row) => Class::UnknownVersion {
+            expected: row.newest,
+        },
         None => Class::UnknownKind,
     }
 }
@@ -140,17 +173,35 @@ mod tests {
             let class = classify(&format!("networking.istio.io/{version}"), "VirtualService");
             assert_eq!(class, Class::Read(Kind::VirtualService));
         }
-        assert_eq!(classify("security.istio.io/v1", "AuthorizationPolicy"), Class::Read(Kind::AuthorizationPolicy));
+        assert_eq!(
+            classify("security.istio.io/v1", "AuthorizationPolicy"),
+            Class::Read(Kind::AuthorizationPolicy)
+        );
     }
 
     #[test]
     fn strangers_are_told_from_mistakes() {
         assert_eq!(classify("apps/v1", "Deployment"), Class::Foreign);
         assert_eq!(classify("v1", "Namespace"), Class::Foreign);
-        assert_eq!(classify("gateway.networking.k8s.io/v1", "Gateway"), Class::Foreign);
-        assert_eq!(classify("networking.istio.io/v1", "VirtualServices"), Class::UnknownKind);
-        assert_eq!(classify("portcullis.dev/v1", "Anything"), Class::UnknownKind);
-        assert!(matches!(classify("networking.istio.io/v2", "Gateway"), Class::UnknownVersion { .. }));
-        assert!(matches!(classify("networking.istio.io/v1", "AuthorizationPolicy"), Class::UnknownVersion { .. }));
+        assert_eq!(
+            classify("gateway.networking.k8s.io/v1", "Gateway"),
+            Class::Foreign
+        );
+        assert_eq!(
+            classify("networking.istio.io/v1", "VirtualServices"),
+            Class::UnknownKind
+        );
+        assert_eq!(
+            classify("portcullis.dev/v1", "Anything"),
+            Class::UnknownKind
+        );
+        assert!(matches!(
+            classify("networking.istio.io/v2", "Gateway"),
+            Class::UnknownVersion { .. }
+        ));
+        assert!(matches!(
+            classify("networking.istio.io/v1", "AuthorizationPolicy"),
+            Class::UnknownVersion { .. }
+        ));
     }
 }

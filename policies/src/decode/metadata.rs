@@ -24,9 +24,21 @@ const SERVER_SET: &[&str] = &[
 /// Reads `metadata` of a document.
 pub(super) fn metadata(kind: Kind, fields: &mut Fields<'_>) -> Option<Meta> {
     let document = fields.cursor().clone();
-    let Metadata { name, namespace, labels, annotations } = fields.required("metadata")?;
+    let Metadata {
+        name,
+        namespace,
+        labels,
+        annotations,
+    } = fields.required("metadata")?;
     let namespace = namespace.unwrap_or_else(|| document.context.mesh.default_namespace.clone());
-    Some(Meta { kind, name, namespace, labels, annotations, at: document.at() })
+    Some(Meta {
+        kind,
+        name,
+        namespace,
+        labels,
+        annotations,
+        at: document.at(),
+    })
 }
 
 struct Metadata {
@@ -46,7 +58,12 @@ impl Decode for Metadata {
             for field in SERVER_SET {
                 f.get(field);
             }
-            Some(Self { name: name?.0, namespace: namespace.map(|name| name.0), labels, annotations })
+            Some(Self {
+                name: name?.0,
+                namespace: namespace.map(|name| name.0),
+                labels,
+                annotations,
+            })
         })
     }
 }
@@ -60,6 +77,9 @@ impl Decode for ObjectName {
         if is_host_name(text) && !text.contains(|c: char| c.is_ascii_uppercase() || c == '_') {
             return Some(Self(text.to_owned()));
         }
-        cursor.invalid_with("a name", Some("use lower-case letters, digits, `-` and `.`".to_owned()))
+        cursor.invalid_with(
+            "a name",
+            Some("use lower-case letters, digits, `-` and `.`".to_owned()),
+        )
     }
 }

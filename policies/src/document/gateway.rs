@@ -91,7 +91,11 @@ impl Document for Gateway {
     fn spec(meta: Meta, f: &mut Fields<'_>) -> Option<Self> {
         let selector = f.map("selector");
         let servers = f.non_empty("servers");
-        Some(Self { meta, selector, servers: servers? })
+        Some(Self {
+            meta,
+            selector,
+            servers: servers?,
+        })
     }
 }
 
@@ -102,7 +106,11 @@ impl Decode for Server {
             let port = f.required::<ServerPort>("port");
             let hosts = f.non_empty::<Spanned<ServerHost>>("hosts");
             let tls = f.optional::<ServerTls>("tls");
-            f.unread("bind", codes::FIELD_NOT_IN_FORCE, "the process says where it listens");
+            f.unread(
+                "bind",
+                codes::FIELD_NOT_IN_FORCE,
+                "the process says where it listens",
+            );
             f.optional::<String>("defaultEndpoint");
             let port = port?;
             check_tls(f, &port, tls.as_ref());
@@ -111,7 +119,10 @@ impl Decode for Server {
                 path: f.cursor().path.clone(),
                 name,
                 port,
-                hosts: hosts?.into_iter().map(|host| host.map(|ServerHost(text)| text)).collect(),
+                hosts: hosts?
+                    .into_iter()
+                    .map(|host| host.map(|ServerHost(text)| text))
+                    .collect(),
                 tls,
             })
         })
@@ -127,26 +138,47 @@ fn check_tls(f: &Fields<'_>, port: &ServerPort, tls: Option<&ServerTls>) {
     };
     match (port.protocol.value, tls) {
         (Protocol::Tls | Protocol::Tcp, _) => {
-            let message = format!("{} servers are not in force, only HTTP, HTTP2, GRPC and HTTPS are", port.protocol);
+            let message = format!(
+                "{} servers are not in force, only HTTP, HTTP2, GRPC and HTTPS are",
+                port.protocol
+            );
             report(codes::SECURITY_FIELD_NOT_IN_FORCE, message, None);
         }
         (Protocol::Https, None) => {
-            report(codes::MISSING_FIELD, "an HTTPS server needs `tls`".to_owned(), None);
+            report(
+                codes::MISSING_FIELD,
+                "an HTTPS server needs `tls`".to_owned(),
+                None,
+            );
         }
         (Protocol::Https, Some(tls)) if tls.https_redirect => {
             let help = Some("redirect on the HTTP server of the same hosts");
-            report(codes::INVALID_VALUE, "an HTTPS server cannot redirect to itself".to_owned(), help);
+            report(
+                codes::INVALID_VALUE,
+                "an HTTPS server cannot redirect to itself".to_owned(),
+                help,
+            );
         }
         (Protocol::Https, Some(tls)) => {
             // A refused mode has been reported.
             if tls.mode.is_some() && tls.credential_name.is_none() {
-                let help = Some("name the directory of `tls.crt` and `tls.key` among the gateway's credentials");
-                report(codes::MISSING_FIELD, format!("`{path}.credentialName` is missing"), help);
+                let help = Some(
+                    "name the directory of `tls.crt` and `tls.key` among the gateway's credentials",
+                );
+                report(
+                    codes::MISSING_FIELD,
+                    format!("`{path}.credentialName` is missing"),
+                    help,
+                );
             }
         }
         (_, Some(tls)) if tls.mode.is_some() || tls.credential_name.is_some() => {
             let message = format!("a {} server has no TLS of its own", port.protocol);
-            report(codes::INVALID_VALUE, message, Some("set `port.protocol: HTTPS`"));
+            report(
+                codes::INVALID_VALUE,
+                message,
+                Some("set `port.protocol: HTTPS`"),
+            );
         }
         _ => {}
     }
@@ -159,7 +191,11 @@ impl Decode for ServerPort {
             let name = f.optional("name");
             let protocol = f.required("protocol");
             f.optional::<u32>("targetPort");
-            Some(Self { number: number?.map(|Port(port)| port), name: name.unwrap_or_default(), protocol: protocol? })
+            Some(Self {
+                number: number?.map(|Port(port)| port),
+                name: name.unwrap_or_default(),
+                protocol: protocol?,
+            })
         })
     }
 }
@@ -179,10 +215,15 @@ impl Decode for ServerTls {
                 if is_host_name(text) {
                     Some(cursor.spanned(text.to_owned()))
                 } else {
-                    cursor.invalid_with("a credential name", Some("use letters, digits, `-` and `.`".to_owned()))
+                    cursor.invalid_with(
+                        "a credential name",
+                        Some("use letters, digits, `-` and `.`".to_owned()),
+                    )
                 }
             });
-            let min_version = f.get("minProtocolVersion").and_then(|cursor| min_version(&cursor));
+            let min_version = f
+                .get("minProtocolVersion")
+                .and_then(|cursor| min_version(&cursor));
             if let Some(cursor) = f.get("maxProtocolVersion")
                 && !matches!(cursor.text(), Some("TLSV1_3" | "TLS_AUTO"))
             {
@@ -198,12 +239,22 @@ impl Decode for ServerTls {
                 "credentialNames",
                 "tlsCertificates",
             ] {
-                f.refused(field, "certificates come from the directory that `credentialName` names");
+                f.refused(
+                    field,
+                    "certificates come from the directory that `credentialName` names",
+                );
             }
-            for field in ["subjectAltNames", "verifyCertificateSpki", "verifyCertificateHash"] {
+            for field in [
+                "subjectAltNames",
+                "verifyCertificateSpki",
+                "verifyCertificateHash",
+            ] {
                 f.refused(field, "clients are not asked for certificates");
             }
-            f.refused("cipherSuites", "the suites are fixed: AEAD with forward secrecy only");
+            f.refused(
+                "cipherSuites",
+                "the suites are fixed: AEAD with forward secrecy only",
+            );
             Some(Self {
                 at: f.cursor().at(),
                 mode,
@@ -226,8 +277,13 @@ fn mode(cursor: &Cursor<'_>) -> Option<ServerTlsMode> {
     ])?;
     if mode.is_none() {
         let name = cursor.text().unwrap_or_default();
-        let message = format!("the mode {name} is not in force, and a security field is never ignored");
-        cursor.error(codes::SECURITY_FIELD_NOT_IN_FORCE, message, Some("in force is SIMPLE".to_owned()));
+        let message =
+            format!("the mode {name} is not in force, and a security field is never ignored");
+        cursor.error(
+            codes::SECURITY_FIELD_NOT_IN_FORCE,
+            message,
+            Some("in force is SIMPLE".to_owned()),
+        );
     }
     mode
 }
@@ -240,7 +296,11 @@ fn min_version(cursor: &Cursor<'_>) -> Option<TlsVersion> {
         ("TLSV1_2", Some(TlsVersion::V1_2)),
         ("TLSV1_3", Some(TlsVersion::V1_3)),
     ])?;
-    if version.is_none() { cursor.invalid("TLSV1_2 or TLSV1_3: older versions are broken and not spoken") } else { version }
+    if version.is_none() {
+        cursor.invalid("TLSV1_2 or TLSV1_3: older versions are broken and not spoken")
+    } else {
+        version
+    }
 }
 
 /// `[namespace/]host`, where the namespace may be `.` or `*`.
@@ -252,10 +312,14 @@ impl Decode for ServerHost {
         let text = cursor.text()?;
         let (namespace, host) = text.split_once('/').unwrap_or(("*", text));
         let name = host.strip_prefix("*.").unwrap_or(host);
-        let good = (namespace == "." || namespace == "*" || is_host_name(namespace)) && (host == "*" || is_host_name(name));
+        let good = (namespace == "." || namespace == "*" || is_host_name(namespace))
+            && (host == "*" || is_host_name(name));
         if good {
             return Some(Self(text.to_owned()));
         }
-        cursor.invalid_with("a host", Some("write `example.com`, `*.example.com`, `*` or `namespace/host`".to_owned()))
+        cursor.invalid_with(
+            "a host",
+            Some("write `example.com`, `*.example.com`, `*` or `namespace/host`".to_owned()),
+        )
     }
 }

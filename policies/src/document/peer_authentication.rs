@@ -38,13 +38,23 @@ impl Document for PeerAuthentication {
         let selector = f.optional("selector");
         let mode = f.get("mtls").and_then(|cursor| mtls(&cursor));
         let mut port_level = BTreeMap::new();
-        for (port, cursor) in f.get("portLevelMtls").and_then(|cursor| cursor.entries()).unwrap_or_default() {
+        for (port, cursor) in f
+            .get("portLevelMtls")
+            .and_then(|cursor| cursor.entries())
+            .unwrap_or_default()
+        {
             let mode = mtls(&cursor);
             match port.parse::<u16>() {
                 Ok(port) if port > 0 => port_level.extend(mode.map(|mode| (port, mode))),
                 _ => {
-                    let message = format!("`{}` is not a port between 1 and 65535", shortened(port));
-                    f.report(Diagnostic::error(codes::INVALID_VALUE, cursor.key_at(), &cursor.path, message));
+                    let message =
+                        format!("`{}` is not a port between 1 and 65535", shortened(port));
+                    f.report(Diagnostic::error(
+                        codes::INVALID_VALUE,
+                        cursor.key_at(),
+                        &cursor.path,
+                        message,
+                    ));
                 }
             }
         }
@@ -52,9 +62,19 @@ impl Document for PeerAuthentication {
         if unselective && f.has("portLevelMtls") {
             let message = "`portLevelMtls` needs a `selector`: ports belong to workloads";
             let path = f.cursor().path.field("portLevelMtls");
-            f.report(Diagnostic::error(codes::MISSING_FIELD, f.cursor().key_at(), path, message));
+            f.report(Diagnostic::error(
+                codes::MISSING_FIELD,
+                f.cursor().key_at(),
+                path,
+                message,
+            ));
         }
-        Some(Self { meta, selector, mode, port_level })
+        Some(Self {
+            meta,
+            selector,
+            mode,
+            port_level,
+        })
     }
 }
 

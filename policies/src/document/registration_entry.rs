@@ -42,10 +42,16 @@ impl Document for RegistrationEntry {
             ("parentID", "the CA attests every caller itself"),
             ("federatesWith", "federation is not supported"),
             ("jwtSVIDTTL", "JWT-SVIDs are not issued"),
-            ("dnsNames", "a certificate has exactly one name, its SPIFFE ID"),
+            (
+                "dnsNames",
+                "a certificate has exactly one name, its SPIFFE ID",
+            ),
             ("admin", "administration goes through the CA's socket only"),
             ("downstream", "there are no downstream servers"),
-            ("storeSVID", "private keys stay in the process that made them"),
+            (
+                "storeSVID",
+                "private keys stay in the process that made them",
+            ),
             ("expiresAt", "remove the entry when it should end"),
             ("hint", "there is no Workload API to show it"),
         ] {
@@ -54,7 +60,12 @@ impl Document for RegistrationEntry {
         if spiffe_id.is_none() {
             f.required::<String>("spiffeID");
         }
-        Some(Self { meta, spiffe_id: spiffe_id??, selectors: selectors?, x509_svid_ttl })
+        Some(Self {
+            meta,
+            spiffe_id: spiffe_id??,
+            selectors: selectors?,
+            x509_svid_ttl,
+        })
     }
 }
 
@@ -63,18 +74,24 @@ fn spiffe_id(cursor: &Cursor<'_>) -> Option<Spanned<String>> {
     if text.starts_with("spiffe://") {
         return Some(cursor.spanned(text.to_owned()));
     }
-    cursor.invalid_with("a SPIFFE ID", Some("write `spiffe://cluster.local/ns/my-app/sa/order-service`".to_owned()))
+    cursor.invalid_with(
+        "a SPIFFE ID",
+        Some("write `spiffe://cluster.local/ns/my-app/sa/order-service`".to_owned()),
+    )
 }
 
 impl Decode for EntrySelector {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         match cursor.text()?.split_once(':') {
-            Some((kind, value)) if !kind.is_empty() && !value.is_empty() => {
-                Some(Self { kind: kind.to_owned(), value: value.to_owned() })
-            }
+            Some((kind, value)) if !kind.is_empty() && !value.is_empty() => Some(Self {
+                kind: kind.to_owned(),
+                value: value.to_owned(),
+            }),
             _ => cursor.invalid_with(
                 "a selector",
-                Some("write `type:value`, such as `join_token:order` or `unix:uid:1000`".to_owned()),
+                Some(
+                    "write `type:value`, such as `join_token:order` or `unix:uid:1000`".to_owned(),
+                ),
             ),
         }
     }

@@ -29,7 +29,11 @@ impl LabelSelector {
 /// `matchLabels` in security kinds.
 impl Decode for LabelSelector {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
-        cursor.fields(|f| Some(Self { match_labels: f.map("matchLabels") }))
+        cursor.fields(|f| {
+            Some(Self {
+                match_labels: f.map("matchLabels"),
+            })
+        })
     }
 }
 
@@ -39,6 +43,10 @@ pub(crate) struct WorkloadLabels(pub(crate) LabelSelector);
 
 impl Decode for WorkloadLabels {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
-        cursor.fields(|f| Some(Self(LabelSelector { match_labels: f.map("labels") })))
+        cursor.fields(|f| {
+            Some(Self(LabelSelector {
+                match_labels: f.map("labels"),
+            }))
+        })
     }
 }

@@ -64,15 +64,28 @@ pub enum Resolution {
 impl Document for ServiceEntry {
     fn spec(meta: Meta, f: &mut Fields<'_>) -> Option<Self> {
         let hosts = f.non_empty::<Spanned<HostText>>("hosts");
-        f.unread("addresses", codes::FIELD_NOT_IN_FORCE, "services are found by name only");
+        f.unread(
+            "addresses",
+            codes::FIELD_NOT_IN_FORCE,
+            "services are found by name only",
+        );
         let ports = f.non_empty::<ServiceEntryPort>("ports");
         let location = f.get("location").and_then(|cursor| {
-            cursor.one_of(&[("MESH_EXTERNAL", MeshLocation::External), ("MESH_INTERNAL", MeshLocation::Internal)])
+            cursor.one_of(&[
+                ("MESH_EXTERNAL", MeshLocation::External),
+                ("MESH_INTERNAL", MeshLocation::Internal),
+            ])
         });
         let resolution = f.optional::<Spanned<Resolution>>("resolution");
         let endpoints = f.list("endpoints");
-        let workload_selector = f.optional("workloadSelector").map(|WorkloadLabels(selector)| selector);
-        f.unread("exportTo", codes::EXPORT_TO_NOT_IN_FORCE, "the service is visible in every namespace");
+        let workload_selector = f
+            .optional("workloadSelector")
+            .map(|WorkloadLabels(selector)| selector);
+        f.unread(
+            "exportTo",
+            codes::EXPORT_TO_NOT_IN_FORCE,
+            "the service is visible in every namespace",
+        );
         f.refused("subjectAltNames", "TLS to other servers is not in force");
         f.exclusive(&["endpoints", "workloadSelector"]);
         let resolution = resolution.unwrap_or_else(|| f.cursor().spanned(Resolution::None));
@@ -82,7 +95,10 @@ impl Document for ServiceEntry {
         }
         Some(Self {
             meta,
-            hosts: hosts?.into_iter().map(|host| host.map(|HostText(text)| text)).collect(),
+            hosts: hosts?
+                .into_iter()
+                .map(|host| host.map(|HostText(text)| text))
+                .collect(),
             ports: ports?,
             location: location.unwrap_or_default(),
             resolution,
@@ -95,21 +111,37 @@ impl Document for ServiceEntry {
 fn check_resolution(f: &Fields<'_>, resolution: &Spanned<Resolution>) {
     let report = |message: &str, help: &str| {
         let path = f.cursor().path.field("resolution");
-        f.report(Diagnostic::error(codes::INVALID_VALUE, resolution.at.clone(), path, message).with_help(help));
+        f.report(
+            Diagnostic::error(codes::INVALID_VALUE, resolution.at.clone(), path, message)
+                .with_help(help),
+        );
     };
     match resolution.value {
         Resolution::None if f.has("endpoints") || f.has("workloadSelector") => {
-            report("endpoints have no effect with resolution NONE", "set `resolution: STATIC`");
+            report(
+                "endpoints have no effect with resolution NONE",
+                "set `resolution: STATIC`",
+            );
         }
         Resolution::None => {
             let subject = f.cursor().context.subject.borrow().clone();
-            let message = format!("resolution NONE of {subject} is not in force yet: requests are answered with 503");
+            let message = format!(
+                "resolution NONE of {subject} is not in force yet: requests are answered with 503"
+            );
             let path = f.cursor().path.field("resolution");
-            let diagnostic = Diagnostic::warning(codes::FIELD_NOT_IN_FORCE, resolution.at.clone(), path, message);
+            let diagnostic = Diagnostic::warning(
+                codes::FIELD_NOT_IN_FORCE,
+                resolution.at.clone(),
+                path,
+                message,
+            );
             f.report(diagnostic.with_help("use `resolution: DNS` or `resolution: STATIC`"));
         }
         Resolution::Static if !f.has("endpoints") && !f.has("workloadSelector") => {
-            report("resolution STATIC needs `endpoints` or `workloadSelector`", "list the endpoints' addresses");
+            report(
+                "resolution STATIC needs `endpoints` or `workloadSelector`",
+                "list the endpoints' addresses",
+            );
         }
         _ => {}
     }
@@ -125,7 +157,12 @@ fn check_ports(f: &Fields<'_>, ports: &[ServiceEntryPort]) {
         } else {
             continue;
         };
-        f.report(Diagnostic::error(codes::INVALID_VALUE, port.number.at.clone(), &port.number.path, message));
+        f.report(Diagnostic::error(
+            codes::INVALID_VALUE,
+            port.number.at.clone(),
+            &port.number.path,
+            message,
+        ));
     }
 }
 

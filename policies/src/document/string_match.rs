@@ -20,7 +20,9 @@ impl StringMatch {
         cursor.fields(|f| {
             let exact = f.optional("exact").map(Self::Exact);
             let prefix = f.optional("prefix").map(Self::Prefix);
-            let regex = f.optional::<RegexOrStar>("regex").map(|RegexOrStar(found)| found);
+            let regex = f
+                .optional::<RegexOrStar>("regex")
+                .map(|RegexOrStar(found)| found);
             if !f.exclusive(&["exact", "prefix", "regex"]) {
                 return None;
             }

@@ -33,24 +33,48 @@ impl Document for VirtualService {
         let hosts = f.list::<Spanned<HostText>>("hosts");
         let gateways = f.list::<Spanned<GatewayRef>>("gateways");
         let http: Vec<HttpRule> = f.list("http");
-        f.unread("tls", codes::TLS_ROUTES_NOT_IN_FORCE, "TLS connections are not routed by SNI");
-        f.unread("tcp", codes::TCP_ROUTES_NOT_IN_FORCE, "TCP connections are not routed");
-        f.unread("exportTo", codes::EXPORT_TO_NOT_IN_FORCE, "the routes are visible in every namespace");
+        f.unread(
+            "tls",
+            codes::TLS_ROUTES_NOT_IN_FORCE,
+            "TLS connections are not routed by SNI",
+        );
+        f.unread(
+            "tcp",
+            codes::TCP_ROUTES_NOT_IN_FORCE,
+            "TCP connections are not routed",
+        );
+        f.unread(
+            "exportTo",
+            codes::EXPORT_TO_NOT_IN_FORCE,
+            "the routes are visible in every namespace",
+        );
         // Only a delegate, which other documents name, has no hosts; and then it has no gateways either.
-        if hosts.is_empty() && (f.has("hosts") || !gateways.is_empty() || !f.has("http") || meta.name.is_empty()) {
+        if hosts.is_empty()
+            && (f.has("hosts") || !gateways.is_empty() || !f.has("http") || meta.name.is_empty())
+        {
             f.non_empty::<Spanned<HostText>>("hosts");
         }
         f.any_of(&["http", "tls", "tcp"]);
-        let bound_to_mesh = gateways.is_empty() || gateways.iter().any(|gateway| gateway.0 == "mesh");
+        let bound_to_mesh =
+            gateways.is_empty() || gateways.iter().any(|gateway| gateway.0 == "mesh");
         if let Some(star) = hosts.iter().find(|host| host.0 == "*" && bound_to_mesh) {
             let message = "the host `*` would take over all traffic of the mesh";
             let help = "name the hosts, or bind the document to gateways with `gateways`";
-            f.report(Diagnostic::error(codes::INVALID_VALUE, star.at.clone(), &star.path, message).with_help(help));
+            f.report(
+                Diagnostic::error(codes::INVALID_VALUE, star.at.clone(), &star.path, message)
+                    .with_help(help),
+            );
         }
         Some(Self {
             meta,
-            hosts: hosts.into_iter().map(|host| host.map(|HostText(text)| text)).collect(),
-            gateways: gateways.into_iter().map(|gateway| gateway.map(|GatewayRef(text)| text)).collect(),
+            hosts: hosts
+                .into_iter()
+                .map(|host| host.map(|HostText(text)| text))
+                .collect(),
+            gateways: gateways
+                .into_iter()
+                .map(|gateway| gateway.map(|GatewayRef(text)| text))
+                .collect(),
             http,
         })
     }
@@ -65,10 +89,19 @@ impl Decode for Destination {
             let host = host?.map(|HostText(text)| text);
             if host.contains('*') {
                 let message = format!("a destination is one host, found the wildcard `{host}`");
-                f.report(Diagnostic::error(codes::INVALID_VALUE, host.at.clone(), &host.path, message));
+                f.report(Diagnostic::error(
+                    codes::INVALID_VALUE,
+                    host.at.clone(),
+                    &host.path,
+                    message,
+                ));
                 return None;
             }
-            Some(Self { host, subset, port: port.map(|PortNumber(port)| port) })
+            Some(Self {
+                host,
+                subset,
+                port: port.map(|PortNumber(port)| port),
+            })
         })
     }
 }
@@ -78,7 +111,10 @@ struct PortNumber(Spanned<u16>);
 
 impl Decode for PortNumber {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
-        cursor.fields(|f| f.required::<Spanned<Port>>("number").map(|port| Self(port.map(|Port(port)| port))))
+        cursor.fields(|f| {
+            f.required::<Spanned<Port>>("number")
+                .map(|port| Self(port.map(|Port(port)| port)))
+        })
     }
 }
 
@@ -93,6 +129,9 @@ impl Decode for GatewayRef {
         if parts.len() <= 2 && parts.iter().all(|part| is_host_name(part)) {
             return Some(Self(text.to_owned()));
         }
-        cursor.invalid_with("a gateway", Some("write `mesh`, `name` or `namespace/name`".to_owned()))
+        cursor.invalid_with(
+            "a gateway",
+            Some("write `mesh`, `name` or `namespace/name`".to_owned()),
+        )
     }
 }

@@ -69,11 +69,17 @@ impl WorkloadSpec {
             at: f.cursor().at(),
             path: f.cursor().path.clone(),
             address: f.optional("address"),
-            ports: f.map::<Port>("ports").into_iter().map(|(name, Port(port))| (name, port)).collect(),
+            ports: f
+                .map::<Port>("ports")
+                .into_iter()
+                .map(|(name, Port(port))| (name, port))
+                .collect(),
             labels: f.map("labels"),
             locality: f.optional("locality"),
             weight: f.optional("weight").unwrap_or(1),
-            service_account: f.get("serviceAccount").and_then(|cursor| service_account(&cursor)),
+            service_account: f
+                .get("serviceAccount")
+                .and_then(|cursor| service_account(&cursor)),
         };
         f.optional::<String>("network");
         Some(spec)
@@ -83,7 +89,11 @@ impl WorkloadSpec {
 /// It becomes a segment of a SPIFFE ID.
 fn service_account(cursor: &Cursor<'_>) -> Option<String> {
     let text = cursor.text()?;
-    if is_host_name(text) { Some(text.to_owned()) } else { cursor.invalid("a service account's name") }
+    if is_host_name(text) {
+        Some(text.to_owned())
+    } else {
+        cursor.invalid("a service account's name")
+    }
 }
 
 impl Decode for WorkloadAddress {

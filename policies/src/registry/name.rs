@@ -1,11 +1,114 @@
-//! What a host name means.
+//! What a host name means: canonical names and their resolution.
+
+use std::collections::HashSet;
 
 use super::{HostError, Registry, Service};
+use crate::nearest::nearest;
+
+/// What services of the mesh end with, whatever the trust domain.
+const MESH_SUFFIX: &str = "svc.cluster.local";
+
+/// A declared host, understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Declared {
+    /// A service of the mesh.
+    Mesh {
+        /// Its first label.
+        name: String,
+        /// Its namespace.
+        namespace: String,
+    },
+    /// Any other host, in lower case.
+    Other(String),
+}
+
+/// Understands a declared host: `name`, `name.ns`, `name.ns.svc` and `name.ns.svc.cluster.local` are one service.
+pub(super) fn declared(host: &str, own_namespace: &str, namespaces: &HashSet<&str>) -> Declared {
+    let host = tidy(host);
+    let mesh = |name: &str, namespace: &str| Declared::Mesh {
+        name: name.to_owned(),
+        namespace: namespace.to_owned(),
+    };
+    let labels: Vec<&str> = host.split('.').collect();
+    match labels.as_slice() {
+        ["*", ..] => Declared::Other(host),
+        [name] => mesh(name, own_namespace),
+        [name, namespace] if namespaces.contains(namespace) => mesh(name, namespace),
+        [name, namespace, "svc"] | [name, namespace, "svc", "cluster", "local"] => {
+            mesh(name, namespace)
+        }
+        _ => Declared::Other(host),
+    }
+}
+
+/// Every name of a mesh service but the short one; the last is canonical.
+pub(super) fn aliases(name: &str, namespace: &str) -> [String; 3] {
+    [
+        format!("{name}.{namespace}"),
+        format!("{name}.{namespace}.svc"),
+        format!("{name}.{namespace}.{MESH_SUFFIX}"),
+    ]
+}
+
+fn tidy(host: &str) -> String {
+    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
+}
 
 pub(super) fn resolve<'a>(
-    _registry: &'a Registry,
-    _name: &str,
-    _from_ns: &str,
+    registry: &'a Registry,
+    name: &str,
+    from_ns: &str,
 ) -> Result<&'a Service, HostError> {
-    Err(HostError::Unknown { nearest: None })
+    let host = tidy(name);
+    let service = |index: usize| registry.services.get(index);
+    if let Some(found) = registry
+        .by_name
+        .get(host.as_str())
+        .copied()
+        .and_then(service)
+    {
+        return Ok(found);
+    }
+    if let Some(candidates) = registry.by_short_name.get(host.as_str()) {
+        let services: Vec<&Service> = candidates.iter().copied().filter_map(service).collect();
+        if let Some(own) = services
+            .iter()
+            .find(|service| &*service.namespace == from_ns)
+        {
+            return Ok(own);
+        }
+        match services.as_slice() {
+            [only] => return Ok(only),
+            [] => {}
+            several => {
+                let candidates = several
+                    .iter()
+                    .map(|service| service.host.to_string())
+                    .collect();
+                return Err(HostError::Ambiguous { candidates });
+            }
+        }
+    }
+    if let Some(found) = registry
+        .wildcards
+        .iter()
+        .find(|(pattern, _)| pattern.matches(&host))
+    {
+        return service(found.1).ok_or(HostError::Unknown { nearest: None });
+    }
+    let short = registry
+        .by_short_name
+        .keys()
+        .filter(|_| !host.contains('.'))
+        .map(|name| &**name);
+    let long = registry
+        .by_name
+        .keys()
+        .filter(|_| host.contains('.'))
+        .map(|name| &**name);
+    let mut names: Vec<&str> = short.chain(long).collect();
+    names.sort_unstable();
+    Err(HostError::Unknown {
+        nearest: nearest(&host, names).map(str::to_owned),
+    })
 }

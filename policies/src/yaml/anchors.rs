@@ -38,7 +38,14 @@ impl Anchors {
         }
         let (count, depth) = measure(node);
         self.spend(count)?;
-        self.by_id.insert(id, Anchored { node: node.clone(), depth, count });
+        self.by_id.insert(
+            id,
+            Anchored {
+                node: node.clone(),
+                depth,
+                count,
+            },
+        );
         Ok(())
     }
 
@@ -52,7 +59,11 @@ impl Anchors {
 
     fn spend(&mut self, count: usize) -> Result<(), AliasProblem> {
         self.copied = self.copied.saturating_add(count);
-        if self.copied > MAX_COPIED_NODES { Err(AliasProblem::Budget) } else { Ok(()) }
+        if self.copied > MAX_COPIED_NODES {
+            Err(AliasProblem::Budget)
+        } else {
+            Ok(())
+        }
     }
 }
 

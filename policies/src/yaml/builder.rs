@@ -26,7 +26,12 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(code: Code, position: Position, message: impl Into<String>) -> Self {
-        Self { code, position, message: message.into(), help: None }
+        Self {
+            code,
+            position,
+            message: message.into(),
+            help: None,
+        }
     }
 }
 
@@ -51,7 +56,10 @@ struct Frame {
 #[derive(Debug)]
 enum Content {
     Sequence(Vec<Node>),
-    Mapping { entries: Vec<Entry>, key: Option<(Box<str>, Position)> },
+    Mapping {
+        entries: Vec<Entry>,
+        key: Option<(Box<str>, Position)>,
+    },
 }
 
 impl Builder {
@@ -60,11 +68,24 @@ impl Builder {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 if text.len() > MAX_SCALAR {
-                    return Err(Problem::new(codes::YAML_BUDGET, position, "a text is longer than 2 MiB"));
+                    return Err(Problem::new(
+                        codes::YAML_BUDGET,
+                        position,
+                        "a text is longer than 2 MiB",
+                    ));
                 }
                 let tagged = self.tag(tag.as_deref(), position);
                 let quoted = style != ScalarStyle::Plain || tagged;
-                self.finish(Node { value: Value::Scalar { text: text.into(), quoted }, position }, anchor)
+                self.finish(
+                    Node {
+                        value: Value::Scalar {
+                            text: text.into(),
+                            quoted,
+                        },
+                        position,
+                    },
+                    anchor,
+                )
             }
             Event::SequenceStart(anchor, tag) => {
                 self.tag(tag.as_deref(), position);
@@ -72,15 +93,30 @@ impl Builder {
             }
             Event::MappingStart(anchor, tag) => {
                 self.tag(tag.as_deref(), position);
-                self.open(anchor, position, Content::Mapping { entries: Vec::new(), key: None })
+                self.open(
+                    anchor,
+                    position,
+                    Content::Mapping {
+                        entries: Vec::new(),
+                        key: None,
+                    },
+                )
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                let Some(frame) = self.frames.pop() else { return Ok(()) };
+                let Some(frame) = self.frames.pop() else {
+                    return Ok(());
+                };
                 let value = match frame.content {
                     Content::Sequence(items) => Value::Sequence(items),
                     Content::Mapping { entries, .. } => Value::Mapping(self.unique(entries)),
                 };
-                self.finish(Node { value, position: frame.position }, frame.anchor)
+                self.finish(
+                    Node {
+                        value,
+                        position: frame.position,
+                    },
+                    frame.anchor,
+                )
             }
             Event::Alias(id) => match self.anchors.copy(id) {
                 Ok((_, depth)) if self.frames.len() + depth > MAX_DEPTH => Err(too_deep(position)),
@@ -96,7 +132,11 @@ impl Builder {
         if self.frames.len() >= MAX_DEPTH {
             return Err(too_deep(position));
         }
-        self.frames.push(Frame { anchor, position, content });
+        self.frames.push(Frame {
+            anchor,
+            position,
+            content,
+        });
         Ok(())
     }
 
@@ -106,17 +146,27 @@ impl Builder {
             let message = format!("the document has more than {MAX_NODES} values");
             return Err(Problem::new(codes::YAML_BUDGET, node.position, message));
         }
-        self.anchors.keep(anchor, &node).map_err(|problem| alias_problem(problem, node.position))?;
+        self.anchors
+            .keep(anchor, &node)
+            .map_err(|problem| alias_problem(problem, node.position))?;
         match self.frames.last_mut().map(|frame| &mut frame.content) {
             None => self.root = Some(node),
             Some(Content::Sequence(items)) => items.push(node),
             Some(Content::Mapping { entries, key }) => match key.take() {
-                Some((key, position)) => entries.push(Entry { key, position, value: node }),
+                Some((key, position)) => entries.push(Entry {
+                    key,
+                    position,
+                    value: node,
+                }),
                 None => match node.value {
                     Value::Scalar { text, .. } => *key = Some((text, node.position)),
                     Value::Sequence(_) | Value::Mapping(_) => {
                         let message = "a key is a list or a mapping, expected a text";
-                        self.problems.push(Problem::new(codes::YAML_UNSUPPORTED, node.position, message));
+                        self.problems.push(Problem::new(
+                            codes::YAML_UNSUPPORTED,
+                            node.position,
+                            message,
+                        ));
                         *key = Some(("?".into(), node.position));
                     }
                 },
@@ -134,7 +184,8 @@ impl Builder {
         let known = ["str", "int", "float", "bool", "null", "seq", "map"];
         if !tag.is_yaml_core_schema() || !known.contains(&tag.suffix.as_str()) {
             let message = format!("the tag `{}` is not supported", shortened(&tag.to_string()));
-            self.problems.push(Problem::new(codes::YAML_UNSUPPORTED, position, message));
+            self.problems
+                .push(Problem::new(codes::YAML_UNSUPPORTED, position, message));
         }
         tag.suffix == "str"
     }
@@ -146,8 +197,12 @@ impl Builder {
         for entry in &entries {
             merge |= &*entry.key == "<<";
             if !seen.insert(&*entry.key) {
-                let message = format!("the key `{}` stands twice in one mapping", shortened(&entry.key));
-                self.problems.push(Problem::new(codes::DUPLICATE_KEY, entry.position, message));
+                let message = format!(
+                    "the key `{}` stands twice in one mapping",
+                    shortened(&entry.key)
+                );
+                self.problems
+                    .push(Problem::new(codes::DUPLICATE_KEY, entry.position, message));
             }
         }
         if merge { self.merge(entries) } else { entries }
@@ -155,19 +210,31 @@ impl Builder {
 
     /// YAML 1.1 merge keys: the keys of the merged mappings, where the mapping does not have them itself.
     fn merge(&mut self, entries: Vec<Entry>) -> Vec<Entry> {
-        let (merges, mut own): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| &*entry.key == "<<");
+        let (merges, mut own): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| &*entry.key == "<<");
         let mut seen: HashSet<Box<str>> = own.iter().map(|entry| entry.key.clone()).collect();
         for merge in merges {
             let sources = match merge.value.value {
                 Value::Sequence(items) => items,
-                value => vec![Node { value, position: merge.value.position }],
+                value => vec![Node {
+                    value,
+                    position: merge.value.position,
+                }],
             };
             for source in sources {
                 if let Value::Mapping(inherited) = source.value {
-                    own.extend(inherited.into_iter().filter(|entry| seen.insert(entry.key.clone())));
+                    own.extend(
+                        inherited
+                            .into_iter()
+                            .filter(|entry| seen.insert(entry.key.clone())),
+                    );
                 } else {
                     let message = "`<<` merges a mapping or a list of mappings";
-                    self.problems.push(Problem::new(codes::YAML_UNSUPPORTED, merge.position, message));
+                    self.problems.push(Problem::new(
+                        codes::YAML_UNSUPPORTED,
+                        merge.position,
+                        message,
+                    ));
                 }
             }
         }
@@ -178,8 +245,12 @@ impl Builder {
 /// Where a span starts, with the lines before its chunk added.
 pub(super) fn position(span: Span, lines_before: u32) -> Position {
     Position {
-        line: u32::try_from(span.start.line()).unwrap_or(u32::MAX).saturating_add(lines_before),
-        column: u32::try_from(span.start.col()).unwrap_or(u32::MAX).saturating_add(1),
+        line: u32::try_from(span.start.line())
+            .unwrap_or(u32::MAX)
+            .saturating_add(lines_before),
+        column: u32::try_from(span.start.col())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1),
     }
 }
 
@@ -190,11 +261,15 @@ fn too_deep(position: Position) -> Problem {
 
 fn alias_problem(problem: AliasProblem, position: Position) -> Problem {
     match problem {
-        AliasProblem::Unknown => {
-            Problem::new(codes::YAML_UNSUPPORTED, position, "the alias refers to nothing, or to a value that contains it")
-        }
-        AliasProblem::Budget => {
-            Problem::new(codes::YAML_BUDGET, position, "anchors and aliases copy too many values")
-        }
+        AliasProblem::Unknown => Problem::new(
+            codes::YAML_UNSUPPORTED,
+            position,
+            "the alias refers to nothing, or to a value that contains it",
+        ),
+        AliasProblem::Budget => Problem::new(
+            codes::YAML_BUDGET,
+            position,
+            "anchors and aliases copy too many values",
+        ),
     }
 }

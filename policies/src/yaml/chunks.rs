@@ -19,7 +19,10 @@ pub(super) fn chunks(text: &str) -> Vec<Chunk<'_>> {
     let mut line_number = 0_u32;
     for line in text.split_inclusive('\n') {
         if is_marker(line) && substance {
-            chunks.extend(text.get(begin..offset).map(|text| Chunk { text, lines_before }));
+            chunks.extend(
+                text.get(begin..offset)
+                    .map(|text| Chunk { text, lines_before }),
+            );
             begin = offset;
             lines_before = line_number;
         }
@@ -28,12 +31,17 @@ pub(super) fn chunks(text: &str) -> Vec<Chunk<'_>> {
         offset += line.len();
         line_number = line_number.saturating_add(1);
     }
-    chunks.extend(text.get(begin..).filter(|rest| !rest.is_empty()).map(|text| Chunk { text, lines_before }));
+    chunks.extend(
+        text.get(begin..)
+            .filter(|rest| !rest.is_empty())
+            .map(|text| Chunk { text, lines_before }),
+    );
     chunks
 }
 
 fn is_marker(line: &str) -> bool {
-    line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+    line.strip_prefix("---")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
 }
 
 #[cfg(test)]
@@ -43,7 +51,10 @@ mod tests {
     #[test]
     fn cuts_at_markers_only() {
         let text = "# head\n%YAML 1.2\n---\na: 1\n---\nb: |\n  ---\n  x\n---more: 2\n--- # c\nc: 3";
-        let cut: Vec<_> = chunks(text).iter().map(|chunk| (chunk.lines_before, chunk.text)).collect();
+        let cut: Vec<_> = chunks(text)
+            .iter()
+            .map(|chunk| (chunk.lines_before, chunk.text))
+            .collect();
         assert_eq!(
             cut,
             [

@@ -15,13 +15,21 @@ const MAX_BYTES: usize = 64 << 20;
 /// The documents of a text; those with bad YAML are reported and left out.
 pub(crate) fn documents(file: &SourceFile, diagnostics: &mut Vec<Diagnostic>) -> Vec<Node> {
     let mut report = |problem: Problem| {
-        let at = Location { file: file.name.clone(), line: problem.position.line, column: problem.position.column };
+        let at = Location {
+            file: file.name.clone(),
+            line: problem.position.line,
+            column: problem.position.column,
+        };
         let diagnostic = Diagnostic::error(problem.code, at, DocPath::root(), problem.message);
         diagnostics.push(diagnostic.with_help_if(problem.help));
     };
     if file.text.len() > MAX_BYTES {
         let message = format!("the text is longer than {} MiB", MAX_BYTES >> 20);
-        report(Problem::new(codes::YAML_BUDGET, Position { line: 1, column: 1 }, message));
+        report(Problem::new(
+            codes::YAML_BUDGET,
+            Position { line: 1, column: 1 },
+            message,
+        ));
         return Vec::new();
     }
     // A byte order mark belongs to the encoding, not to the first key.
@@ -36,7 +44,11 @@ pub(crate) fn documents(file: &SourceFile, diagnostics: &mut Vec<Diagnostic>) ->
 }
 
 /// Reads the documents of a chunk: usually one, more if `...` ends one without a marker behind it.
-fn read(chunk: &Chunk<'_>, found: &mut Vec<Node>, report: &mut impl FnMut(Problem)) -> Result<(), Problem> {
+fn read(
+    chunk: &Chunk<'_>,
+    found: &mut Vec<Node>,
+    report: &mut impl FnMut(Problem),
+) -> Result<(), Problem> {
     let mut parser = Parser::new_from_str(chunk.text);
     let mut builder = Builder::default();
     while let Some(next) = parser.next_event() {
@@ -67,15 +79,30 @@ fn syntax(chunk: &Chunk<'_>, error: &saphyr_parser::ScanError) -> Problem {
         comment.line = comment.line.saturating_add(chunk.lines_before);
         return Problem {
             help: Some("write `# …` instead".to_owned()),
-            ..Problem::new(codes::SLASH_COMMENT, comment, "`//` does not start a comment in YAML")
+            ..Problem::new(
+                codes::SLASH_COMMENT,
+                comment,
+                "`//` does not start a comment in YAML",
+            )
         };
     }
     let marker = *error.marker();
     let at = position(saphyr_parser::Span::empty(marker), chunk.lines_before);
-    let line = chunk.text.lines().nth(marker.line().saturating_sub(1)).unwrap_or_default();
+    let line = chunk
+        .text
+        .lines()
+        .nth(marker.line().saturating_sub(1))
+        .unwrap_or_default();
     let help = line
         .trim_start_matches(' ')
         .starts_with('\t')
         .then(|| "indent with spaces: YAML does not allow tabs".to_owned());
-    Problem { help, ..Problem::new(codes::YAML_SYNTAX, at, format!("not valid YAML: {}", error.info())) }
+    Problem {
+        help,
+        ..Problem::new(
+            codes::YAML_SYNTAX,
+            at,
+            format!("not valid YAML: {}", error.info()),
+        )
+    }
 }

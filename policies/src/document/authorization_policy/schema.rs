@@ -1,6 +1,8 @@
 //! How an AuthorizationPolicy is read.
 
-use super::{AuthorizationAction, AuthorizationPolicy, Condition, Operation, Rule, Source, TargetRef};
+use super::{
+    AuthorizationAction, AuthorizationPolicy, Condition, Operation, Rule, Source, TargetRef,
+};
 use crate::decode::{CidrText, Cursor, Decode, Document, Fields};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::document::{LabelSelector, Meta, Spanned};
@@ -30,17 +32,40 @@ impl Document for AuthorizationPolicy {
             f.required::<Provider>("provider");
         }
         if !custom && let Some(provider) = &provider {
-            let message = format!("`provider` belongs to the action CUSTOM, the action is {}", action.as_str());
-            f.report(Diagnostic::error(codes::EXCLUSIVE_FIELDS, provider.at.clone(), &provider.path, message));
+            let message = format!(
+                "`provider` belongs to the action CUSTOM, the action is {}",
+                action.as_str()
+            );
+            f.report(Diagnostic::error(
+                codes::EXCLUSIVE_FIELDS,
+                provider.at.clone(),
+                &provider.path,
+                message,
+            ));
         }
         let needs_rules = custom || action.value == AuthorizationAction::Deny;
         if needs_rules && rules.is_empty() && !f.has("rules") {
             let message = format!("a {} policy without rules never matches", action.as_str());
             let help = "write `rules: [{}]` to match every request";
             let at = action.at.clone();
-            f.report(Diagnostic::error(codes::MISSING_FIELD, at, f.cursor().path.field("rules"), message).with_help(help));
+            f.report(
+                Diagnostic::error(
+                    codes::MISSING_FIELD,
+                    at,
+                    f.cursor().path.field("rules"),
+                    message,
+                )
+                .with_help(help),
+            );
         }
-        Some(Self { meta, selector, target_refs, action, provider, rules })
+        Some(Self {
+            meta,
+            selector,
+            target_refs,
+            action,
+            provider,
+            rules,
+        })
     }
 }
 
@@ -59,7 +84,12 @@ impl Decode for TargetRef {
             let kind = f.required("kind");
             let name = f.required("name");
             let namespace = f.optional("namespace");
-            Some(Self { group, kind: kind?, name: name?, namespace })
+            Some(Self {
+                group,
+                kind: kind?,
+                name: name?,
+                namespace,
+            })
         })
     }
 }
@@ -67,10 +97,24 @@ impl Decode for TargetRef {
 impl Decode for Rule {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
-            let from = f.list::<From>("from").into_iter().map(|From(source)| source).collect();
-            let to = f.list::<To>("to").into_iter().map(|To(operation)| operation).collect();
+            let from = f
+                .list::<From>("from")
+                .into_iter()
+                .map(|From(source)| source)
+                .collect();
+            let to = f
+                .list::<To>("to")
+                .into_iter()
+                .map(|To(operation)| operation)
+                .collect();
             let when = f.list("when");
-            Some(Self { at: f.cursor().at(), path: f.cursor().path.clone(), from, to, when })
+            Some(Self {
+                at: f.cursor().at(),
+                path: f.cursor().path.clone(),
+                from,
+                to,
+                when,
+            })
         })
     }
 }
@@ -136,8 +180,16 @@ impl Decode for Source {
     }
 }
 
-const OPERATION_FIELDS: &[&str] =
-    &["hosts", "notHosts", "ports", "notPorts", "methods", "notMethods", "paths", "notPaths"];
+const OPERATION_FIELDS: &[&str] = &[
+    "hosts",
+    "notHosts",
+    "ports",
+    "notPorts",
+    "methods",
+    "notMethods",
+    "paths",
+    "notPaths",
+];
 
 impl Decode for Operation {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
@@ -166,14 +218,23 @@ impl Decode for Condition {
             let values = texts(f, "values");
             let not_values = texts(f, "notValues");
             f.any_of(&["values", "notValues"]);
-            Some(Self { at: f.cursor().at(), path: f.cursor().path.clone(), key: key?, values, not_values })
+            Some(Self {
+                at: f.cursor().at(),
+                path: f.cursor().path.clone(),
+                key: key?,
+                values,
+                not_values,
+            })
         })
     }
 }
 
 /// A list of texts; an empty text never matches anything and is refused, as in Istio.
 fn texts(f: &mut Fields<'_>, name: &'static str) -> Vec<Spanned<String>> {
-    let items = f.get(name).and_then(|cursor| cursor.items()).unwrap_or_default();
+    let items = f
+        .get(name)
+        .and_then(|cursor| cursor.items())
+        .unwrap_or_default();
     let text = |item: &Cursor<'_>| match item.text()? {
         "" => item.invalid("a value: it is empty"),
         text => Some(item.spanned(text.to_owned())),
@@ -182,12 +243,18 @@ fn texts(f: &mut Fields<'_>, name: &'static str) -> Vec<Spanned<String>> {
 }
 
 fn blocks(f: &mut Fields<'_>, name: &'static str) -> Vec<Spanned<String>> {
-    f.list::<Spanned<CidrText>>(name).into_iter().map(|block| block.map(|CidrText(text)| text)).collect()
+    f.list::<Spanned<CidrText>>(name)
+        .into_iter()
+        .map(|block| block.map(|CidrText(text)| text))
+        .collect()
 }
 
 /// Ports are texts here, unlike everywhere else in Istio.
 fn ports(f: &mut Fields<'_>, name: &'static str) -> Vec<Spanned<u16>> {
-    let items = f.get(name).and_then(|cursor| cursor.items()).unwrap_or_default();
+    let items = f
+        .get(name)
+        .and_then(|cursor| cursor.items())
+        .unwrap_or_default();
     let port = |item: &Cursor<'_>| match item.text()?.parse::<u16>() {
         Ok(port) if port > 0 => Some(item.spanned(port)),
         _ => item.invalid("a port between 1 and 65535"),

@@ -1,8 +1,8 @@
 //! How a DestinationRule is read.
 
 use super::{
-    ConnectionPool, DestinationRule, DestinationTls, H2Upgrade, LoadBalancer, OutlierDetection, SimpleLoadBalancer,
-    Subset, TrafficPolicy,
+    ConnectionPool, DestinationRule, DestinationTls, H2Upgrade, LoadBalancer, OutlierDetection,
+    SimpleLoadBalancer, Subset, TrafficPolicy,
 };
 use crate::decode::{Cursor, Decode, Document, DurationOrZero, Fields, HostText};
 use crate::diagnostic::{Code, Diagnostic, codes};
@@ -14,10 +14,20 @@ impl Document for DestinationRule {
         let host = f.required::<Spanned<HostText>>("host");
         let traffic_policy = f.or_default("trafficPolicy");
         let subsets = f.list::<Subset>("subsets");
-        let workload_selector = f.get("workloadSelector").and_then(|cursor| workload_selector(&cursor));
-        f.unread("exportTo", codes::EXPORT_TO_NOT_IN_FORCE, "the rule is visible in every namespace");
+        let workload_selector = f
+            .get("workloadSelector")
+            .and_then(|cursor| workload_selector(&cursor));
+        f.unread(
+            "exportTo",
+            codes::EXPORT_TO_NOT_IN_FORCE,
+            "the rule is visible in every namespace",
+        );
         for (position, subset) in subsets.iter().enumerate() {
-            if subsets.iter().take(position).any(|earlier| earlier.name == subset.name) {
+            if subsets
+                .iter()
+                .take(position)
+                .any(|earlier| earlier.name == subset.name)
+            {
                 let message = format!("the subset `{}` is defined twice", subset.name);
                 f.report(Diagnostic::error(
                     codes::INVALID_VALUE,
@@ -27,7 +37,13 @@ impl Document for DestinationRule {
                 ));
             }
         }
-        Some(Self { meta, host: host?.map(|HostText(text)| text), traffic_policy, subsets, workload_selector })
+        Some(Self {
+            meta,
+            host: host?.map(|HostText(text)| text),
+            traffic_policy,
+            subsets,
+            workload_selector,
+        })
     }
 }
 
@@ -38,7 +54,9 @@ fn workload_selector(cursor: &Cursor<'_>) -> Option<crate::document::LabelSelect
             f.get("labels");
             return WorkloadLabels::decode(f.cursor()).map(|WorkloadLabels(selector)| selector);
         }
-        Some(crate::document::LabelSelector { match_labels: f.map("matchLabels") })
+        Some(crate::document::LabelSelector {
+            match_labels: f.map("matchLabels"),
+        })
     })
 }
 
@@ -48,7 +66,11 @@ impl Decode for Subset {
             let name = f.required("name");
             let labels = f.map("labels");
             let traffic_policy = f.or_default("trafficPolicy");
-            Some(Self { name: name?, labels, traffic_policy })
+            Some(Self {
+                name: name?,
+                labels,
+                traffic_policy,
+            })
         })
     }
 }
@@ -56,7 +78,9 @@ impl Decode for Subset {
 impl Decode for TrafficPolicy {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
-            let tls = f.get("tls").and_then(|cursor| tls(&cursor).map(|mode| cursor.spanned(mode)));
+            let tls = f
+                .get("tls")
+                .and_then(|cursor| tls(&cursor).map(|mode| cursor.spanned(mode)));
             let connection_pool = f.optional("connectionPool");
             let load_balancer = f.optional::<Spanned<LoadBalancer>>("loadBalancer");
             let outlier_detection = f.later(
@@ -64,7 +88,11 @@ impl Decode for TrafficPolicy {
                 codes::OUTLIER_DETECTION_NOT_IN_FORCE,
                 "endpoints that fail keep getting requests",
             );
-            f.unread("portLevelSettings", codes::PORT_LEVEL_SETTINGS_NOT_IN_FORCE, "every port is treated alike");
+            f.unread(
+                "portLevelSettings",
+                codes::PORT_LEVEL_SETTINGS_NOT_IN_FORCE,
+                "every port is treated alike",
+            );
             refuse_port_level_tls(f);
             for (field, effect) in [
                 ("tunnel", "connections are not tunnelled"),
@@ -73,7 +101,12 @@ impl Decode for TrafficPolicy {
             ] {
                 f.unread(field, codes::FIELD_NOT_IN_FORCE, effect);
             }
-            Some(Self { tls, connection_pool, load_balancer, outlier_detection })
+            Some(Self {
+                tls,
+                connection_pool,
+                load_balancer,
+                outlier_detection,
+            })
         })
     }
 }
@@ -108,7 +141,10 @@ fn tls(cursor: &Cursor<'_>) -> Option<DestinationTls> {
             "insecureSkipVerify",
             "caCrl",
         ] {
-            f.refused(field, "the workload's own certificate and the mesh's trust bundle are used");
+            f.refused(
+                field,
+                "the workload's own certificate and the mesh's trust bundle are used",
+            );
         }
         if !f.has("mode") {
             // Istio's default of a present block is DISABLE, which nobody means by writing it.
@@ -120,11 +156,14 @@ fn tls(cursor: &Cursor<'_>) -> Option<DestinationTls> {
 
 /// Settings per port are a warning, but not when they ask for TLS.
 fn refuse_port_level_tls(f: &mut Fields<'_>) {
-    let Some(ports) = f.get("portLevelSettings").and_then(|cursor| cursor.items()) else { return };
+    let Some(ports) = f.get("portLevelSettings").and_then(|cursor| cursor.items()) else {
+        return;
+    };
     for port in ports {
         for (field, cursor) in port.entries().unwrap_or_default() {
             if field == "tls" {
-                let message = "`tls` per port is not in force, and a security field is never ignored";
+                let message =
+                    "`tls` per port is not in force, and a security field is never ignored";
                 f.report(Diagnostic::error(
                     codes::SECURITY_FIELD_NOT_IN_FORCE,
                     cursor.key_at(),
@@ -144,26 +183,50 @@ impl Decode for ConnectionPool {
             if let Some(tcp) = f.get("tcp") {
                 tcp.fields(|f| {
                     pool.connect_timeout = f.optional("connectTimeout");
-                    pool.max_connections = f.later("maxConnections", CODE, "connections are not limited");
+                    pool.max_connections =
+                        f.later("maxConnections", CODE, "connections are not limited");
                     f.unread("tcpKeepalive", CODE, "the system's keep-alive is used");
                     f.unread("idleTimeout", CODE, "the built-in idle timeout is used");
-                    f.unread("maxConnectionDuration", CODE, "connections have no longest life");
+                    f.unread(
+                        "maxConnectionDuration",
+                        CODE,
+                        "connections have no longest life",
+                    );
                     Some(())
                 });
             }
             if let Some(http) = f.get("http") {
                 http.fields(|f| {
-                    pool.max_pending_requests = f.later("http1MaxPendingRequests", CODE, "waiting requests are not limited");
-                    pool.max_requests = f.later("http2MaxRequests", CODE, "requests are not limited");
-                    pool.max_requests_per_connection =
-                        f.later("maxRequestsPerConnection", CODE, "connections are used again without a limit");
+                    pool.max_pending_requests = f.later(
+                        "http1MaxPendingRequests",
+                        CODE,
+                        "waiting requests are not limited",
+                    );
+                    pool.max_requests =
+                        f.later("http2MaxRequests", CODE, "requests are not limited");
+                    pool.max_requests_per_connection = f.later(
+                        "maxRequestsPerConnection",
+                        CODE,
+                        "connections are used again without a limit",
+                    );
                     pool.max_retries = f.later("maxRetries", CODE, "requests are not retried");
                     pool.idle_timeout = f
-                        .later::<DurationOrZero>("idleTimeout", CODE, "the built-in idle timeout is used")
+                        .later::<DurationOrZero>(
+                            "idleTimeout",
+                            CODE,
+                            "the built-in idle timeout is used",
+                        )
                         .map(|DurationOrZero(time)| time);
-                    pool.h2_upgrade = f.get("h2UpgradePolicy").and_then(|cursor| h2_upgrade(&cursor)).unwrap_or_default();
+                    pool.h2_upgrade = f
+                        .get("h2UpgradePolicy")
+                        .and_then(|cursor| h2_upgrade(&cursor))
+                        .unwrap_or_default();
                     f.unread("useClientProtocol", CODE, "the port's protocol is used");
-                    f.unread("maxConcurrentStreams", CODE, "the server's own limit is used");
+                    f.unread(
+                        "maxConcurrentStreams",
+                        CODE,
+                        "the server's own limit is used",
+                    );
                     f.unread("http2KeepAlive", CODE, "no keep-alive pings are sent");
                     Some(())
                 });
@@ -192,14 +255,24 @@ impl Decode for LoadBalancer {
                 if simple != SimpleLoadBalancer::RoundRobin {
                     let subject = cursor.context.subject.borrow().clone();
                     let name = cursor.text().unwrap_or_default();
-                    cursor.warn(CODE, format!("the load balancer {name} of {subject} is not in force yet: {EFFECT}"), None);
+                    cursor.warn(
+                        CODE,
+                        format!(
+                            "the load balancer {name} of {subject} is not in force yet: {EFFECT}"
+                        ),
+                        None,
+                    );
                 }
                 Some(Self::Simple(simple))
             });
             f.unread("consistentHash", CODE, EFFECT);
             f.unread("localityLbSetting", CODE, "localities are not looked at");
             f.unread("warmup", CODE, "new endpoints get their full share at once");
-            f.unread("warmupDurationSecs", CODE, "new endpoints get their full share at once");
+            f.unread(
+                "warmupDurationSecs",
+                CODE,
+                "new endpoints get their full share at once",
+            );
             let hash = f.has("consistentHash").then_some(Self::ConsistentHash);
             simple.or(hash).or(Some(Self::Default))
         })
@@ -217,7 +290,11 @@ fn simple(cursor: &Cursor<'_>) -> Option<SimpleLoadBalancer> {
     ])?;
     if cursor.text() == Some("LEAST_CONN") {
         let help = Some("write LEAST_REQUEST".to_owned());
-        cursor.warn(codes::DEPRECATED_VALUE, "LEAST_CONN is a deprecated name of LEAST_REQUEST", help);
+        cursor.warn(
+            codes::DEPRECATED_VALUE,
+            "LEAST_CONN is a deprecated name of LEAST_REQUEST",
+            help,
+        );
     }
     Some(found)
 }
@@ -241,7 +318,11 @@ impl Decode for OutlierDetection {
             };
             let found = Self {
                 // Istio ignores the old name altogether; its authors mean it, so it counts where no newer field does.
-                consecutive_5xx_errors: if newer.is_none() && gateway.is_none() { old } else { newer },
+                consecutive_5xx_errors: if newer.is_none() && gateway.is_none() {
+                    old
+                } else {
+                    newer
+                },
                 consecutive_gateway_errors: gateway,
                 interval: f.optional("interval"),
                 base_ejection_time: f.optional("baseEjectionTime"),

@@ -3,7 +3,10 @@
 /// The bytes of a text in the standard alphabet, padded or not; line breaks are ignored.
 pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-    let end = digits.iter().position(|b| *b == b'=').unwrap_or(digits.len());
+    let end = digits
+        .iter()
+        .position(|b| *b == b'=')
+        .unwrap_or(digits.len());
     let (digits, padding) = digits.split_at_checked(end)?;
     if padding.len() > 2 || padding.iter().any(|b| *b != b'=') || digits.len() % 4 == 1 {
         return None;
@@ -38,7 +41,14 @@ mod tests {
 
     #[test]
     fn vectors_of_rfc_4648() {
-        for (text, plain) in [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYmFy", "foobar"), ("Zg", "f")] {
+        for (text, plain) in [
+            ("", ""),
+            ("Zg==", "f"),
+            ("Zm8=", "fo"),
+            ("Zm9v", "foo"),
+            ("Zm9vYmFy", "foobar"),
+            ("Zg", "f"),
+        ] {
             assert_eq!(decode(text).as_deref(), Some(plain.as_bytes()), "{text}");
         }
         for bad in ["Z", "Zg=x", "Z!==", "Zg==="] {

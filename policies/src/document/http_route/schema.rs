@@ -1,8 +1,8 @@
 //! How the parts of an HTTP rule are read.
 
 use super::{
-    DirectResponse, Headers, HttpDestination, HttpFault, HttpMatch, HttpRedirect, HttpRetry, HttpRewrite, HttpRule,
-    Mirror, RedirectPort, RegexRewrite,
+    DirectResponse, Headers, HttpDestination, HttpFault, HttpMatch, HttpRedirect, HttpRetry,
+    HttpRewrite, HttpRule, Mirror, RedirectPort, RegexRewrite,
 };
 use crate::decode::{Cursor, Decode, DurationOrZero, Percent, Port, RegexText};
 use crate::diagnostic::{Diagnostic, codes};
@@ -28,19 +28,32 @@ impl Decode for HttpRule {
             );
             let rewrite = f.optional("rewrite");
             let timeout = f.optional("timeout");
-            let retries = f.later("retries", codes::RETRIES_NOT_IN_FORCE, "requests are not retried");
+            let retries = f.later(
+                "retries",
+                codes::RETRIES_NOT_IN_FORCE,
+                "requests are not retried",
+            );
             let fault = f.later("fault", codes::FAULT_NOT_IN_FORCE, "no fault is injected");
-            let mirror = f.later::<Spanned<Mirror>>("mirror", codes::MIRROR_NOT_IN_FORCE, "requests are not mirrored");
+            let mirror = f.later::<Spanned<Mirror>>(
+                "mirror",
+                codes::MIRROR_NOT_IN_FORCE,
+                "requests are not mirrored",
+            );
             let effect = "requests are not mirrored";
             for field in ["mirrorPercentage", "mirrorPercent", "mirror_percent"] {
                 f.unread(field, codes::MIRROR_NOT_IN_FORCE, effect);
             }
-            let mut mirrors = match f.later::<MirrorList>("mirrors", codes::MIRROR_NOT_IN_FORCE, effect) {
-                Some(MirrorList(mirrors)) => mirrors,
-                None => Vec::new(),
-            };
+            let mut mirrors =
+                match f.later::<MirrorList>("mirrors", codes::MIRROR_NOT_IN_FORCE, effect) {
+                    Some(MirrorList(mirrors)) => mirrors,
+                    None => Vec::new(),
+                };
             mirrors.extend(mirror);
-            f.unread("corsPolicy", codes::CORS_NOT_IN_FORCE, "preflight requests are forwarded");
+            f.unread(
+                "corsPolicy",
+                codes::CORS_NOT_IN_FORCE,
+                "preflight requests are forwarded",
+            );
             let headers = f.or_default("headers");
             f.exclusive(&["route", "redirect", "directResponse", "delegate"]);
             f.exclusive(&["redirect", "rewrite"]);
@@ -49,7 +62,12 @@ impl Decode for HttpRule {
             if route.len() > 1 && route.iter().all(|destination| destination.weight == 0) {
                 let message = "every destination has weight 0, so none gets a request";
                 let path = f.cursor().path.field("route");
-                f.report(Diagnostic::error(codes::INVALID_VALUE, f.cursor().at(), path, message));
+                f.report(Diagnostic::error(
+                    codes::INVALID_VALUE,
+                    f.cursor().at(),
+                    path,
+                    message,
+                ));
             }
             Some(Self {
                 at: f.cursor().at(),
@@ -88,7 +106,9 @@ impl Decode for HttpMatch {
                     .into_iter()
                     .map(|(name, found)| (name, found.map(|ValueMatch(found)| found)))
                     .collect(),
-                port: f.optional::<Spanned<Port>>("port").map(|port| port.map(|Port(port)| port)),
+                port: f
+                    .optional::<Spanned<Port>>("port")
+                    .map(|port| port.map(|Port(port)| port)),
                 gateways: f
                     .list::<Spanned<GatewayRef>>("gateways")
                     .into_iter()
@@ -97,14 +117,22 @@ impl Decode for HttpMatch {
                 source_labels: f.map("sourceLabels"),
                 source_namespace: f.optional("sourceNamespace"),
             };
-            f.unread("statPrefix", codes::FIELD_NOT_IN_FORCE, "metrics have no extra prefix");
+            f.unread(
+                "statPrefix",
+                codes::FIELD_NOT_IN_FORCE,
+                "metrics have no extra prefix",
+            );
             if let Some(uri) = &found.uri
                 && let StringMatch::Exact(text) | StringMatch::Prefix(text) = &uri.value
                 && text.contains('?')
             {
-                let message = format!("`{text}` never matches: the path is compared without its query");
+                let message =
+                    format!("`{text}` never matches: the path is compared without its query");
                 let help = "use `queryParams` for the query";
-                f.report(Diagnostic::error(codes::INVALID_VALUE, uri.at.clone(), &uri.path, message).with_help(help));
+                f.report(
+                    Diagnostic::error(codes::INVALID_VALUE, uri.at.clone(), &uri.path, message)
+                        .with_help(help),
+                );
             }
             Some(found)
         })
@@ -133,7 +161,9 @@ impl Decode for HttpRedirect {
         cursor.fields(|f| {
             let uri = f.optional("uri");
             let authority = f.optional("authority");
-            let number = f.optional::<Port>("port").map(|Port(port)| RedirectPort::Number(port));
+            let number = f
+                .optional::<Port>("port")
+                .map(|Port(port)| RedirectPort::Number(port));
             let derived = f.get("derivePort").and_then(|cursor| {
                 cursor.one_of(&[
                     ("FROM_PROTOCOL_DEFAULT", RedirectPort::ProtocolDefault),
@@ -141,7 +171,9 @@ impl Decode for HttpRedirect {
                 ])
             });
             f.exclusive(&["port", "derivePort"]);
-            let scheme = f.get("scheme").and_then(|cursor| cursor.one_of(&[("http", "http"), ("https", "https")]));
+            let scheme = f
+                .get("scheme")
+                .and_then(|cursor| cursor.one_of(&[("http", "http"), ("https", "https")]));
             let code = match f.get("redirectCode") {
                 None => Some(301),
                 Some(cursor) => match u32::decode(&cursor)? {
@@ -183,9 +215,14 @@ impl Decode for DirectResponse {
             });
             let body = body.unwrap_or_default();
             if body.len() > MAX_BODY {
-                f.cursor().error(codes::INVALID_VALUE, "the body is longer than 1 MiB", None);
+                f.cursor()
+                    .error(codes::INVALID_VALUE, "the body is longer than 1 MiB", None);
             }
-            Some(Self { at: f.cursor().at(), status: status?.0, body })
+            Some(Self {
+                at: f.cursor().at(),
+                status: status?.0,
+                body,
+            })
         })
     }
 }
@@ -209,12 +246,21 @@ impl Decode for HttpRewrite {
             let authority = f.get("authority").and_then(|cursor| {
                 let text = cursor.text()?;
                 let good = http::uri::Authority::try_from(text).is_ok();
-                if good { Some(text.to_owned()) } else { cursor.invalid("a host") }
+                if good {
+                    Some(text.to_owned())
+                } else {
+                    cursor.invalid("a host")
+                }
             });
             let regex = f.optional("uriRegexRewrite");
             f.exclusive(&["uri", "uriRegexRewrite"]);
             f.any_of(&["uri", "authority", "uriRegexRewrite"]);
-            Some(Self { at: f.cursor().at(), uri, authority, regex })
+            Some(Self {
+                at: f.cursor().at(),
+                uri,
+                authority,
+                regex,
+            })
         })
     }
 }
@@ -224,7 +270,10 @@ impl Decode for RegexRewrite {
         cursor.fields(|f| {
             let pattern = f.required::<RegexText>("match");
             let rewrite = f.required("rewrite");
-            Some(Self { pattern: pattern?.0, rewrite: rewrite? })
+            Some(Self {
+                pattern: pattern?.0,
+                rewrite: rewrite?,
+            })
         })
     }
 }
@@ -233,16 +282,31 @@ impl Decode for HttpRetry {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
             let attempts = f.optional("attempts");
-            let per_try_timeout = f.optional::<DurationOrZero>("perTryTimeout").map(|DurationOrZero(time)| time);
+            let per_try_timeout = f
+                .optional::<DurationOrZero>("perTryTimeout")
+                .map(|DurationOrZero(time)| time);
             let retry_on: Option<String> = f.optional("retryOn");
             let backoff = f.optional("backoff");
-            f.unread("retryRemoteLocalities", codes::FIELD_NOT_IN_FORCE, "localities are not looked at");
-            f.unread("retryIgnorePreviousHosts", codes::FIELD_NOT_IN_FORCE, "requests are not retried");
+            f.unread(
+                "retryRemoteLocalities",
+                codes::FIELD_NOT_IN_FORCE,
+                "localities are not looked at",
+            );
+            f.unread(
+                "retryIgnorePreviousHosts",
+                codes::FIELD_NOT_IN_FORCE,
+                "requests are not retried",
+            );
             let retry_on = retry_on.unwrap_or_default();
             Some(Self {
                 attempts: attempts.unwrap_or(2),
                 per_try_timeout,
-                retry_on: retry_on.split(',').map(str::trim).filter(|on| !on.is_empty()).map(str::to_owned).collect(),
+                retry_on: retry_on
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|on| !on.is_empty())
+                    .map(str::to_owned)
+                    .collect(),
                 backoff,
             })
         })
@@ -289,12 +353,18 @@ impl Decode for Mirror {
             if f.has("destination") {
                 let destination = f.required("destination");
                 let share = f.optional::<Percent>("percentage");
-                return Some(Self { destination: destination?, percentage: share.map_or(100.0, |Percent(share)| share) });
+                return Some(Self {
+                    destination: destination?,
+                    percentage: share.map_or(100.0, |Percent(share)| share),
+                });
             }
             for field in ["host", "subset", "port"] {
                 f.get(field);
             }
-            Some(Self { destination: Decode::decode(f.cursor())?, percentage: 100.0 })
+            Some(Self {
+                destination: Decode::decode(f.cursor())?,
+                percentage: 100.0,
+            })
         })
     }
 }
@@ -303,7 +373,9 @@ struct MirrorList(Vec<Spanned<Mirror>>);
 
 impl Decode for MirrorList {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
-        Some(Self(cursor.items()?.iter().filter_map(Decode::decode).collect()))
+        Some(Self(
+            cursor.items()?.iter().filter_map(Decode::decode).collect(),
+        ))
     }
 }
 
@@ -316,7 +388,10 @@ impl Decode for Delegate {
             let name: Option<String> = f.required("name");
             let namespace: Option<String> = f.optional("namespace");
             let name = name?;
-            Some(Self(namespace.map_or_else(|| name.clone(), |namespace| format!("{namespace}/{name}"))))
+            Some(Self(namespace.map_or_else(
+                || name.clone(),
+                |namespace| format!("{namespace}/{name}"),
+            )))
         })
     }
 }

@@ -1,0 +1,198 @@
+//! The table of a gateway: routes bound to the Gateway documents that select its workload.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::{RuleList, empty, keep};
+use crate::cluster::ClusterBuilder;
+use crate::diagnostic::{Diagnostic, codes};
+use crate::document::{DocumentSet, Gateway, Server, VirtualService};
+use crate::host::HostPattern;
+use crate::registry::Registry;
+use crate::route::check::qualified_gateway;
+use crate::route::hosts::HostTable;
+use crate::route::matching::Condition;
+use crate::route::rules::{CompiledRule, Listener, compile as compile_rules};
+use crate::route::{HeaderOps, HttpRoute, Redirect, RouteAction, RouteTable, TableKind};
+use crate::workload::Workload;
+
+/// Rules by host pattern, in the order in which the patterns were met.
+type Hosts = Vec<(HostPattern, Vec<CompiledRule>)>;
+
+pub(super) fn compile(
+    documents: &DocumentSet,
+    registry: &Registry,
+    workload: &Workload,
+    clusters: &mut ClusterBuilder<'_>,
+) -> RouteTable {
+    let mut ports: BTreeMap<u16, Hosts> = BTreeMap::new();
+    let mut bound = HashSet::new();
+    let mut asked = HashSet::new();
+    for gateway in documents
+        .gateways
+        .iter()
+        .filter(|gateway| gateway.selects(&workload.labels))
+    {
+        let name = gateway.meta.qualified();
+        for server in &gateway.servers {
+            let port = *server.port.number;
+            let hosts = ports.entry(port).or_default();
+            if server.tls.as_ref().is_some_and(|tls| tls.https_redirect) {
+                for (_, pattern) in server.hosts.iter().map(|host| server_host(host)) {
+                    rules_of(hosts, &pattern).push(redirect(gateway, server, &name));
+                }
+                continue;
+            }
+            let binding = documents
+                .virtual_services
+                .iter()
+                .enumerate()
+                .filter(|(_, document)| {
+                    document
+                        .gateways
+                        .iter()
+                        .any(|other| qualified_gateway(other, &document.meta.namespace) == name)
+                });
+            for (position, document) in binding {
+                asked.insert(position);
+                let patterns = shared_hosts(gateway, server, document, registry);
+                if patterns.is_empty() {
+                    continue;
+                }
+                bound.insert(position);
+                let listener = Listener {
+                    port: Some(port),
+                    gateway: &name,
+                    source: None,
+                };
+                let rules = compile_rules(document, listener, registry, clusters);
+                for pattern in patterns {
+                    rules_of(hosts, &pattern).extend(rules.iter().cloned());
+                }
+            }
+        }
+    }
+    for (position, document) in documents.virtual_services.iter().enumerate() {
+        if asked.contains(&position) && !bound.contains(&position) {
+            clusters.diagnostics.push(unbound(document));
+        }
+    }
+    table(ports)
+}
+
+fn table(ports: BTreeMap<u16, Hosts>) -> RouteTable {
+    let mut table = empty(TableKind::Gateway);
+    let mut lists: Vec<RuleList> = Vec::new();
+    let mut listeners = Vec::new();
+    for (port, hosts) in ports {
+        let mut host_table = HostTable::default();
+        for (pattern, rules) in hosts {
+            // Several documents may route one host; a catch-all of one must not hide the others (Istio sorts alike).
+            let (everything, specific): (Vec<_>, Vec<_>) = rules
+                .into_iter()
+                .partition(|rule| rule.condition.is_catch_all());
+            let list = specific.into_iter().chain(everything).collect();
+            host_table.insert(&pattern, keep(&mut lists, list));
+        }
+        listeners.push((port, host_table));
+    }
+    table.listeners = listeners.into();
+    table.rules = lists.into();
+    table
+}
+
+/// The rules of a pattern, made if there are none yet.
+fn rules_of<'a>(hosts: &'a mut Hosts, pattern: &HostPattern) -> &'a mut Vec<CompiledRule> {
+    let position = match hosts.iter().position(|(known, _)| known == pattern) {
+        Some(position) => position,
+        None => {
+            hosts.push((pattern.clone(), Vec::new()));
+            hosts.len() - 1
+        }
+    };
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the position was found or made just above"
+    )]
+    &mut hosts[position].1
+}
+
+/// The namespace part and the host of a server's `[namespace/]host`.
+pub(crate) fn server_host(text: &str) -> (&str, HostPattern) {
+    let (namespace, host) = text.split_once('/').unwrap_or(("*", text));
+    (namespace, HostPattern::parse(host))
+}
+
+/// The hosts that a server and a document have in common.
+fn shared_hosts(
+    gateway: &Gateway,
+    server: &Server,
+    document: &VirtualService,
+    registry: &Registry,
+) -> Vec<HostPattern> {
+    let namespace = &document.meta.namespace;
+    let mut shared = Vec::new();
+    for (allowed, pattern) in server.hosts.iter().map(|host| server_host(host)) {
+        let visible = match allowed {
+            "*" => true,
+            "." => gateway.meta.namespace == *namespace,
+            other => other == namespace,
+        };
+        if !visible {
+            continue;
+        }
+        for host in &document.hosts {
+            let written = HostPattern::parse(host);
+            // Istio completes short names; both forms are what the author means.
+            let full = match &written {
+                HostPattern::Exact(name) if !name.contains('.') => registry
+                    .resolve(name, namespace)
+                    .ok()
+                    .map(|service| HostPattern::parse(&service.host)),
+                _ => None,
+            };
+            for own in [Some(written), full].into_iter().flatten() {
+                shared.extend(
+                    pattern
+                        .intersect(&own)
+                        .filter(|both| !shared.contains(both)),
+                );
+            }
+        }
+    }
+    shared
+}
+
+/// `httpsRedirect`.
+fn redirect(gateway: &Gateway, server: &Server, name: &str) -> CompiledRule {
+    CompiledRule {
+        condition: Condition::default(),
+        route: HttpRoute {
+            name: server.name.as_deref().map(Into::into),
+            virtual_service: name.into(),
+            at: server
+                .tls
+                .as_ref()
+                .map_or(&gateway.meta.at, |tls| &tls.at)
+                .clone(),
+            action: RouteAction::Redirect(Redirect::to_https()),
+            timeout: None,
+            rewrite: None,
+            request_headers: HeaderOps::default(),
+            response_headers: HeaderOps::default(),
+        },
+    }
+}
+
+fn unbound(document: &VirtualService) -> Diagnostic {
+    let (at, path) = document.hosts.first().map_or_else(
+        || (document.meta.at.clone(), String::new()),
+        |host| (host.at.clone(), host.path.to_string()),
+    );
+    let message = format!(
+        "no server of its gateways has a host of {} `{}`",
+        document.meta.kind,
+        document.meta.qualified()
+    );
+    Diagnostic::warning(codes::UNBOUND_HOST, at, path, message)
+        .with_help("the hosts of the Gateway's servers must include it, and their namespace part must allow it")
+}

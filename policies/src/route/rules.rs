@@ -1,0 +1,368 @@
+//! The rules of one VirtualService, compiled for one listener.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, StatusCode};
+
+use super::matching::{Condition, Text, anchored};
+use super::{
+    DirectResponse, HeaderOps, HttpRoute, PathRewrite, Redirect, Rewrite, RouteAction,
+    WeightedCluster, WeightedClusters,
+};
+use crate::cluster::{ClusterBuilder, ClusterIndex};
+use crate::decode::MAX_REGEX_SIZE;
+use crate::diagnostic::{Diagnostic, codes};
+use crate::document::{
+    Destination, HttpMatch, HttpRewrite, HttpRule, Spanned, StringMatch, VirtualService,
+};
+use crate::registry::{Registry, Service, ServicePort};
+use crate::workload::Workload;
+
+/// One match of one rule.
+#[derive(Clone, Debug)]
+pub(crate) struct CompiledRule {
+    pub(crate) condition: Condition,
+    pub(crate) route: HttpRoute,
+}
+
+/// Where compiled rules will stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listener<'a> {
+    /// Its port, if it is known beforehand.
+    pub(super) port: Option<u16>,
+    /// `namespace/name` of the gateway, or `mesh`.
+    pub(super) gateway: &'a str,
+    /// The calling workload, for `sourceLabels`; none on gateways.
+    pub(super) source: Option<&'a Workload>,
+}
+
+/// Compiles the rules of a document, in order.
+pub(super) fn compile(
+    document: &VirtualService,
+    listener: Listener<'_>,
+    registry: &Registry,
+    clusters: &mut ClusterBuilder<'_>,
+) -> Vec<CompiledRule> {
+    let name: Arc<str> = document.meta.qualified().into();
+    let mut compiled = Vec::new();
+    for rule in &document.http {
+        let everything = [HttpMatch::default()];
+        let alternatives = if rule.matches.is_empty() {
+            &everything[..]
+        } else {
+            &rule.matches
+        };
+        let mut alternatives = alternatives
+            .iter()
+            .filter(|found| holds(found, document, listener))
+            .peekable();
+        if alternatives.peek().is_none() {
+            continue;
+        }
+        let Some(action) = action(rule, document, listener, registry, clusters) else {
+            continue;
+        };
+        let base = HttpRoute {
+            name: rule.name.as_deref().map(Arc::from),
+            virtual_service: Arc::clone(&name),
+            at: rule.at.clone(),
+            action,
+            timeout: rule.timeout.as_ref().map(|timeout| timeout.value),
+            rewrite: None,
+            request_headers: HeaderOps::compile(&rule.headers.request),
+            response_headers: HeaderOps::compile(&rule.headers.response),
+        };
+        for found in alternatives {
+            let rewrite = rule
+                .rewrite
+                .as_ref()
+                .map(|rewrite| self::rewrite(rewrite, found));
+            let route = HttpRoute {
+                rewrite,
+                ..base.clone()
+            };
+            compiled.push(CompiledRule {
+                condition: condition(found, listener),
+                route,
+            });
+        }
+    }
+    compiled
+}
+
+/// What is known beforehand about a match: gateway, listener port, caller.
+fn holds(found: &HttpMatch, document: &VirtualService, listener: Listener<'_>) -> bool {
+    let namespace = &document.meta.namespace;
+    let named = |gateway: &Spanned<String>| {
+        gateway.value == listener.gateway
+            || super::check::qualified_gateway(gateway, namespace) == listener.gateway
+    };
+    if !found.gateways.is_empty() && !found.gateways.iter().any(named) {
+        return false;
+    }
+    let port = match (&found.port, listener.port) {
+        (Some(wanted), Some(port)) => wanted.value == port,
+        _ => true,
+    };
+    // As in Istio: a match that names gateways is not asked about its caller.
+    let caller = match listener.source {
+        Some(source) if found.gateways.is_empty() => {
+            found
+                .source_labels
+                .iter()
+                .all(|(name, value)| source.labels.get(name) == Some(value))
+                && found
+                    .source_namespace
+                    .as_ref()
+                    .is_none_or(|namespace| *namespace == source.namespace)
+        }
+        _ => true,
+    };
+    port && caller
+}
+
+fn action(
+    rule: &HttpRule,
+    document: &VirtualService,
+    listener: Listener<'_>,
+    registry: &Registry,
+    clusters: &mut ClusterBuilder<'_>,
+) -> Option<RouteAction> {
+    if let Some(redirect) = &rule.redirect {
+        return Some(RouteAction::Redirect(Redirect {
+            status: StatusCode::from_u16(redirect.code).ok()?,
+            scheme: redirect.scheme.as_deref().map(Box::from),
+            authority: redirect.authority.as_deref().map(Box::from),
+            port: redirect.port,
+            path: redirect.uri.as_deref().map(Box::from),
+        }));
+    }
+    if let Some(response) = &rule.direct_response {
+        return Some(RouteAction::DirectResponse(DirectResponse {
+            status: StatusCode::from_u16(response.status).ok()?,
+            body: response.body.as_slice().into(),
+        }));
+    }
+    if rule.delegate.is_some() {
+        // Falling through to later rules would send the requests somewhere that nobody asked for.
+        let body: &[u8] = b"route delegation is not in force";
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        return Some(RouteAction::DirectResponse(DirectResponse {
+            status,
+            body: body.into(),
+        }));
+    }
+    let single = rule.route.len() == 1;
+    let mut weighted = Vec::new();
+    for destination in &rule.route {
+        let cluster = cluster(
+            &destination.destination,
+            document,
+            listener,
+            registry,
+            clusters,
+        )?;
+        weighted.push(WeightedCluster {
+            cluster,
+            weight: if single { 1 } else { destination.weight },
+            request_headers: HeaderOps::compile(&destination.headers.request),
+            response_headers: HeaderOps::compile(&destination.headers.response),
+        });
+    }
+    WeightedClusters::new(weighted).map(RouteAction::Forward)
+}
+
+/// The cluster of a destination; problems of references have been reported by the check.
+fn cluster(
+    destination: &Destination,
+    document: &VirtualService,
+    listener: Listener<'_>,
+    registry: &Registry,
+    clusters: &mut ClusterBuilder<'_>,
+) -> Option<ClusterIndex> {
+    let service = registry
+        .resolve(&destination.host, &document.meta.namespace)
+        .ok()?;
+    let port = match &destination.port {
+        Some(number) => service.port(**number)?,
+        None => match implied_port(service, listener.port) {
+            Some(port) => port,
+            None => {
+                let ports: Vec<String> = service
+                    .ports
+                    .iter()
+                    .map(|port| port.number.to_string())
+                    .collect();
+                let message = format!("`{}` has several ports, and none is chosen", service.host);
+                let host = &destination.host;
+                let diagnostic =
+                    Diagnostic::error(codes::UNKNOWN_PORT, host.at.clone(), &host.path, message);
+                let help = format!("add `port: {{number: …}}` with one of {}", ports.join(", "));
+                clusters.diagnostics.push(diagnostic.with_help(help));
+                return None;
+            }
+        },
+    };
+    clusters.cluster(service, port, destination.subset.as_ref())
+}
+
+/// The service's only HTTP port, else the listener's.
+fn implied_port(service: &Service, listener: Option<u16>) -> Option<&ServicePort> {
+    let mut http = service.ports.iter().filter(|port| port.protocol.is_http());
+    match (http.next(), http.next()) {
+        (Some(only), None) => Some(only),
+        _ => service
+            .port(listener?)
+            .filter(|port| port.protocol.is_http()),
+    }
+}
+
+fn condition(found: &HttpMatch, listener: Listener<'_>) -> Condition {
+    let plain = |text: &Option<Spanned<StringMatch>>| {
+        text.as_ref().and_then(|text| self::text(text, Case::Exact))
+    };
+    let lower = |text: &Option<Spanned<StringMatch>>| {
+        text.as_ref().and_then(|text| self::text(text, Case::Lower))
+    };
+    let uri_case = if found.ignore_uri_case {
+        Case::Ignored
+    } else {
+        Case::Exact
+    };
+    let headers = |headers: &std::collections::BTreeMap<String, Spanned<StringMatch>>| {
+        headers
+            .iter()
+            .filter_map(|(name, found)| Some((name.parse().ok()?, text(found, Case::Exact)?)))
+            .collect()
+    };
+    Condition {
+        uri: found.uri.as_ref().and_then(|uri| text(uri, uri_case)),
+        scheme: plain(&found.scheme),
+        method: plain(&found.method),
+        // Hosts are compared in lower case, as requests come in.
+        authority: lower(&found.authority),
+        port: found
+            .port
+            .as_ref()
+            .map(|port| port.value)
+            .filter(|_| listener.port.is_none()),
+        headers: headers(&found.headers),
+        without_headers: headers(&found.without_headers),
+        query_params: found
+            .query_params
+            .iter()
+            .filter_map(|(name, found)| Some((name.as_str().into(), text(found, Case::Exact)?)))
+            .collect(),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Case {
+    Exact,
+    Lower,
+    Ignored,
+}
+
+/// A comparison; regular expressions have been compiled at load, so they compile here.
+fn text(found: &StringMatch, case: Case) -> Option<Text> {
+    let plain = |text: &str| -> Box<str> {
+        if case == Case::Lower {
+            text.to_ascii_lowercase().into()
+        } else {
+            text.into()
+        }
+    };
+    Some(match (found, case) {
+        (StringMatch::Exact(text), Case::Ignored) => Text::ExactIgnoreCase(plain(text)),
+        (StringMatch::Exact(text), _) => Text::Exact(plain(text)),
+        (StringMatch::Prefix(text), Case::Ignored) => Text::PrefixIgnoreCase(plain(text)),
+        (StringMatch::Prefix(text), _) => Text::Prefix(plain(text)),
+        (StringMatch::Regex(pattern), _) => {
+            let mut builder = regex::bytes::RegexBuilder::new(&anchored(pattern));
+            Text::Regex(builder.size_limit(MAX_REGEX_SIZE + 1024).build().ok()?)
+        }
+        (StringMatch::Present, _) => Text::Present,
+    })
+}
+
+/// A rewrite, tied to the path condition of its match.
+fn rewrite(rewrite: &HttpRewrite, found: &HttpMatch) -> Rewrite {
+    let path = match (&rewrite.uri, &rewrite.regex) {
+        (Some(uri), _) => Some(match found.uri.as_ref().map(|uri| &uri.value) {
+            Some(StringMatch::Prefix(prefix)) => PathRewrite::Prefix {
+                matched: prefix.len(),
+                with: uri.as_str().into(),
+            },
+            Some(StringMatch::Exact(_) | StringMatch::Regex(_)) => {
+                PathRewrite::Full(uri.as_str().into())
+            }
+            // No condition on the path is the prefix `/`.
+            None | Some(StringMatch::Present) => PathRewrite::Prefix {
+                matched: 1,
+                with: uri.as_str().into(),
+            },
+        }),
+        (None, Some(regex)) => regex::RegexBuilder::new(&regex.pattern)
+            .size_limit(MAX_REGEX_SIZE + 1024)
+            .build()
+            .ok()
+            .map(|pattern| PathRewrite::Regex {
+                pattern,
+                with: substitution(&regex.rewrite).into(),
+            }),
+        (None, None) => None,
+    };
+    let authority = rewrite
+        .authority
+        .as_deref()
+        .and_then(|host| HeaderValue::from_str(host).ok());
+    Rewrite { path, authority }
+}
+
+/// RE2's `\1` as the regex crate's `${1}`; `\\` is a backslash, `$` is itself.
+fn substitution(rewrite: &str) -> String {
+    let mut with = String::new();
+    let mut characters = rewrite.chars();
+    while let Some(c) = characters.next() {
+        match c {
+            '$' => with.push_str("$$"),
+            '\\' => match characters.next() {
+                Some(digit) if digit.is_ascii_digit() => {
+                    with.push_str("${");
+                    with.push(digit);
+                    with.push('}');
+                }
+                Some('\\') | None => with.push('\\'),
+                Some(other) => {
+                    with.push('\\');
+                    with.push(other);
+                }
+            },
+            c => with.push(c),
+        }
+    }
+    with
+}
+
+/// The route of a service that no VirtualService is about: no timeout, no changes.
+pub(super) fn default_rule(service: &Service, cluster: ClusterIndex) -> Option<CompiledRule> {
+    let only = WeightedCluster {
+        cluster,
+        weight: 1,
+        request_headers: HeaderOps::default(),
+        response_headers: HeaderOps::default(),
+    };
+    Some(CompiledRule {
+        condition: Condition::default(),
+        route: HttpRoute {
+            name: Some("default".into()),
+            virtual_service: Arc::clone(&service.host),
+            at: service.at.clone(),
+            action: RouteAction::Forward(WeightedClusters::new(vec![only])?),
+            timeout: None,
+            rewrite: None,
+            request_headers: HeaderOps::default(),
+            response_headers: HeaderOps::default(),
+        },
+    })
+}
