@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::config::TimeoutsConfig;
+
 /// What a connection is waiting for from its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -27,13 +29,13 @@ pub(crate) struct Timeouts {
     pub(crate) stream_idle: Duration,
 }
 
-impl Default for Timeouts {
-    fn default() -> Self {
+impl From<TimeoutsConfig> for Timeouts {
+    fn from(config: TimeoutsConfig) -> Self {
         Self {
-            handshake: Duration::from_secs(10),
-            request_head: Duration::from_secs(10),
-            idle: Duration::from_secs(75),
-            stream_idle: Duration::from_secs(300),
+            handshake: config.handshake,
+            request_head: config.request_head,
+            idle: config.idle,
+            stream_idle: config.stream_idle,
         }
     }
 }
