@@ -81,13 +81,23 @@ impl Certificates {
     }
 
     fn look(&self, snapshot: &Snapshot, reloads: u64) -> Seen {
-        let files = self.directory.as_ref().map(CredentialDirectory::fingerprint);
-        Seen { generation: snapshot.generation, reloads, files: files.unwrap_or_default() }
+        let files = self
+            .directory
+            .as_ref()
+            .map(CredentialDirectory::fingerprint);
+        Seen {
+            generation: snapshot.generation,
+            reloads,
+            files: files.unwrap_or_default(),
+        }
     }
 
     fn is_edge_due(&self, edge: &HashMap<Arc<str>, EdgeCredential>) -> bool {
         let (now, instant) = (SystemTime::now(), Instant::now());
-        self.edge.is_some() && edge.values().any(|credential| credential.is_due(now, instant))
+        self.edge.is_some()
+            && edge
+                .values()
+                .any(|credential| credential.is_due(now, instant))
     }
 
     /// Finds every certificate anew and puts them in force. What cannot be read keeps its last good
@@ -104,7 +114,11 @@ impl Certificates {
         let mut certificates = HashMap::new();
         let mut standing_in = HashMap::new();
         for (name, hosts) in wanted(listeners) {
-            match self.directory.as_ref().map(|directory| directory.read(&name)) {
+            match self
+                .directory
+                .as_ref()
+                .map(|directory| directory.read(&name))
+            {
                 Some(Ok(Some(certificate))) => {
                     certificates.insert(name, certificate);
                     continue;
@@ -119,11 +133,12 @@ impl Certificates {
                 Some(Ok(None)) | None => {}
             }
             let Some(keeper) = self.edge.clone() else {
-                problems.entry(name).or_insert_with(|| "no such credential".to_owned());
+                problems
+                    .entry(name)
+                    .or_insert_with(|| "no such credential".to_owned());
                 continue;
             };
-            let mut credential =
-                EdgeCredential::new(hosts.into_iter()).carry(edge.remove(&name));
+            let mut credential = EdgeCredential::new(hosts.into_iter()).carry(edge.remove(&name));
             self.issue_if_due(&keeper, &name, &mut credential).await;
             if let Some(key) = credential.key() {
                 certificates.insert(Arc::clone(&name), Arc::clone(key));
@@ -178,7 +193,9 @@ impl Certificates {
         drop(known);
         // A certificate that the CA has yet to issue is worth waiting for; one that nobody has
         // provided is not: the other servers work without it.
-        let awaited = problems.keys().find(|name| !certificates.contains_key(*name));
+        let awaited = problems
+            .keys()
+            .find(|name| !certificates.contains_key(*name));
         match (awaited.filter(|_| self.edge.is_some()), &self.ready) {
             (Some(name), Some(ready)) => {
                 ready.set_not_ready(format!("no certificate for `{name}` yet"));

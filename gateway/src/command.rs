@@ -27,7 +27,10 @@ pub struct Args {
 
 /// Runs the gateway until it has drained. Must not be called inside a tokio runtime: Pingora's server
 /// makes its own.
-#[expect(clippy::needless_pass_by_value, reason = "the three programs share this signature")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the three programs share this signature"
+)]
 pub fn run(args: Args) -> anyhow::Result<()> {
     let provider = install_cryptography()?;
     let config = GatewayConfig::load(&args.config, &args.set)?;
@@ -38,10 +41,21 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
     let (over, when_over) = oneshot::channel();
     let outcome = Arc::new(parking_lot::Mutex::new(None));
-    let signal = WhenOver { over: Mutex::new(Some(when_over)), outcome: Arc::clone(&outcome) };
+    let signal = WhenOver {
+        over: Mutex::new(Some(when_over)),
+        outcome: Arc::clone(&outcome),
+    };
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
-    server.add_service(GatewayService { config, log, state, provider, over: Some(over) });
-    server.run(RunArgs { shutdown_signal: Box::new(signal) });
+    server.add_service(GatewayService {
+        config,
+        log,
+        state,
+        provider,
+        over: Some(over),
+    });
+    server.run(RunArgs {
+        shutdown_signal: Box::new(signal),
+    });
     outcome.lock().take().unwrap_or(Ok(()))
 }
 
@@ -77,7 +91,10 @@ fn install_cryptography() -> anyhow::Result<Arc<CryptoProvider>> {
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "the limit of open descriptors stays as it is");
     }

@@ -160,7 +160,7 @@ impl Default for TimeoutsConfig {
             handshake: Duration::from_secs(10),
             request_head: Duration::from_secs(10),
             idle: Duration::from_secs(75),
-            stream_idle: Duration::from_secs(300),
+            stream_idle: Duration::from_mins(5),
         }
     }
 }

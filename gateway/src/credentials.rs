@@ -18,7 +18,7 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Why a credential cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum CredentialError {
+pub(crate) enum CredentialError {
     /// A file cannot be read.
     #[error("`{}` cannot be read", path.display())]
     Read {
@@ -55,7 +55,7 @@ pub enum CredentialError {
 
 /// The directory that credentials are read from.
 #[derive(Debug, Clone)]
-pub struct CredentialDirectory {
+pub(crate) struct CredentialDirectory {
     path: PathBuf,
 }
 
@@ -64,12 +64,12 @@ pub(crate) type Fingerprint = Vec<(PathBuf, u64, Option<SystemTime>)>;
 
 impl CredentialDirectory {
     /// Reads from `path`, which need not exist yet.
-    pub const fn new(path: PathBuf) -> Self {
+    pub(crate) const fn new(path: PathBuf) -> Self {
         Self { path }
     }
 
     /// Reads the credential called `name`; `None` when nobody has provided it.
-    pub fn read(&self, name: &str) -> Result<Option<Arc<CertifiedKey>>, CredentialError> {
+    pub(crate) fn read(&self, name: &str) -> Result<Option<Arc<CertifiedKey>>, CredentialError> {
         check_name(name)?;
         let directory = self.path.join(name);
         let certificate = directory.join("tls.crt");
@@ -77,14 +77,12 @@ impl CredentialDirectory {
         if !certificate.exists() && !key.exists() {
             return Ok(None);
         }
-        let certified = certified_key(
-            chain(&certificate)?,
+        let signer =
             PrivateKeyDer::from_pem_slice(&read(&key)?).map_err(|_| CredentialError::Content {
                 path: key.clone(),
                 expected: "a private key",
-            })?,
-            &key,
-        )?;
+            })?;
+        let certified = certified_key(chain(&certificate)?, &signer, &key)?;
         Ok(Some(Arc::new(certified)))
     }
 
@@ -110,10 +108,10 @@ impl CredentialDirectory {
 /// Joins a chain and its key; `origin` is named when they do not fit.
 pub(crate) fn certified_key(
     chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+    key: &PrivateKeyDer<'static>,
     origin: &Path,
 ) -> Result<CertifiedKey, CredentialError> {
-    let signer = any_supported_type(&key).map_err(|_| CredentialError::Key {
+    let signer = any_supported_type(key).map_err(|_| CredentialError::Key {
         path: origin.to_owned(),
     })?;
     let certified = CertifiedKey::new(chain, signer);

@@ -51,12 +51,20 @@ impl EdgeCredential {
     /// A credential for servers with these hosts. `localhost` and the loopback addresses always belong to it.
     pub(crate) fn new(hosts: impl Iterator<Item = HostPattern>) -> Self {
         let names = names(hosts);
-        Self { names, current: None, failures: 0, retry_at: None, problem: None }
+        Self {
+            names,
+            current: None,
+            failures: 0,
+            retry_at: None,
+            problem: None,
+        }
     }
 
     /// Takes the certificate of `previous` along where it covers the same names.
     pub(crate) fn carry(self, previous: Option<Self>) -> Self {
-        previous.filter(|previous| previous.names == self.names).unwrap_or(self)
+        previous
+            .filter(|previous| previous.names == self.names)
+            .unwrap_or(self)
     }
 
     /// The certificate, if there is one.
@@ -71,7 +79,10 @@ impl EdgeCredential {
 
     /// Whether it is time to ask the CA.
     pub(crate) fn is_due(&self, now: SystemTime, instant: Instant) -> bool {
-        let wanted = self.current.as_ref().is_none_or(|current| now >= current.renew_at);
+        let wanted = self
+            .current
+            .as_ref()
+            .is_none_or(|current| now >= current.renew_at);
         wanted && self.retry_at.is_none_or(|at| instant >= at)
     }
 
@@ -110,7 +121,10 @@ fn names(hosts: impl Iterator<Item = HostPattern>) -> BTreeSet<String> {
 }
 
 async fn issue(keeper: &IdentityKeeper, names: Vec<String>) -> Result<Current, EdgeError> {
-    let loopback = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let loopback = vec![
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ];
     let issued = keeper.issue_edge(names, loopback).await?;
     let leaf = issued.chain.first().ok_or(EdgeError::Unreadable)?;
     let (_, parsed) =
@@ -121,8 +135,12 @@ async fn issue(keeper: &IdentityKeeper, names: Vec<String>) -> Result<Current, E
     let serial = parsed.raw_serial_as_string();
     let renew_at = Timetable::new(SystemTime::now(), not_after, "edge", &serial).renew_at();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(issued.key.pkcs8_der().to_vec()));
-    let certified = certified_key(issued.chain, key, Path::new("the CA's edge certificate"))?;
-    Ok(Current { key: Arc::new(certified), root: issued.root, renew_at })
+    let certified = certified_key(issued.chain, &key, Path::new("the CA's edge certificate"))?;
+    Ok(Current {
+        key: Arc::new(certified),
+        root: issued.root,
+        renew_at,
+    })
 }
 
 #[cfg(test)]

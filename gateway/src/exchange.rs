@@ -28,7 +28,7 @@ pub(crate) struct Exchange<'a> {
 #[derive(Debug)]
 pub(crate) enum Stop {
     /// We answer ourselves.
-    Reply(LocalReply),
+    Reply(Box<LocalReply>),
     /// The client left or broke the protocol; there is nobody to answer.
     Client(Box<pingora::Error>),
     /// The upstream broke off in the middle of its response; the client must notice.
@@ -39,7 +39,7 @@ pub(crate) enum Stop {
 
 impl From<LocalReply> for Stop {
     fn from(reply: LocalReply) -> Self {
-        Self::Reply(reply)
+        Self::Reply(Box::new(reply))
     }
 }
 
@@ -53,7 +53,7 @@ impl From<BadRequest> for Stop {
     fn from(refused: BadRequest) -> Self {
         let mut reply = LocalReply::bad_request(refused.reason());
         reply.status = refused.status();
-        Self::Reply(reply)
+        Self::from(reply)
     }
 }
 

@@ -115,7 +115,7 @@ fn upstream_request(
     chosen: &WeightedCluster,
     request: Tidied,
     body: SessionBody,
-) -> Result<Request<SessionBody>, LocalReply> {
+) -> Result<Request<SessionBody>, Stop> {
     let Tidied {
         method,
         path,

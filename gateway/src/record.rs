@@ -101,7 +101,8 @@ impl Record {
             line.upstream_host = outcome.address;
             line.attempts = outcome.attempts;
             line.upstream_service_time = outcome.service_time;
-            line.upstream_transport_failure_reason = outcome.failure.clone();
+            line.upstream_transport_failure_reason
+                .clone_from(&outcome.failure);
         });
     }
 
@@ -142,10 +143,13 @@ impl Record {
     fn stopped(&mut self, stop: &Stop) {
         let (flags, details) = match stop {
             Stop::Reply(reply) => (reply.flags, "local_reply"),
-            Stop::Client(_) => (
-                ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION,
-                "downstream_remote_disconnect",
-            ),
+            Stop::Client(error) => {
+                tracing::debug!(%error, "the client's side ended early");
+                (
+                    ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION,
+                    "downstream_remote_disconnect",
+                )
+            }
             Stop::Upstream(error) => {
                 let cause: Arc<str> = error.to_string().into();
                 self.note(|line| line.upstream_transport_failure_reason = Some(cause));

@@ -1,12 +1,11 @@
 //! Carries a response body to the client while the rest of the request still goes the other way.
 
 use std::error::Error as StdError;
-use std::future::poll_fn;
-use std::pin::Pin;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use http_body::Body;
+use http_body_util::BodyExt as _;
 use pingora::protocols::http::ServerSession;
 use thiserror::Error;
 
@@ -51,7 +50,7 @@ where
     loop {
         let frame = tokio::select! {
             biased;
-            frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)) => frame,
+            frame = body.frame() => frame,
             step = upload.step(session) => {
                 step?;
                 continue;

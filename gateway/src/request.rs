@@ -13,7 +13,6 @@ use pingora::server::ShutdownWatch;
 use policies::host::split_port;
 use policies::route::{HttpRoute, RouteAction};
 
-use crate::connection::Connection;
 use crate::exchange::{Exchange, Stop};
 use crate::gateway::Gateway;
 use crate::record::Record;

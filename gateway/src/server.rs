@@ -63,7 +63,9 @@ pub(crate) struct WhenOver {
 impl ShutdownSignalWatch for WhenOver {
     async fn recv(&self) -> ShutdownSignal {
         if let Some(over) = self.over.lock().await.take() {
-            let outcome = over.await.unwrap_or_else(|_| Err(anyhow::anyhow!("the service died")));
+            let outcome = over
+                .await
+                .unwrap_or_else(|_| Err(anyhow::anyhow!("the service died")));
             *self.outcome.lock() = Some(outcome);
         }
         ShutdownSignal::FastShutdown
@@ -101,12 +103,16 @@ impl GatewayService {
         )?;
         follow_policies(&policies, &readiness, &lifecycle);
         let terminator = Arc::new(TlsTerminator::default());
-        let credentials = self.keep_certificates(&policies, &keeper, &terminator, &readiness, &lifecycle);
+        let credentials =
+            self.keep_certificates(&policies, &keeper, &terminator, &readiness, &lifecycle);
 
         let bound = readiness.condition("listeners");
         let listeners = Arc::new(Published::new(BTreeMap::new()));
         let sources = StatusSources {
-            workload: format!("{}/{}", self.config.workload.namespace, self.config.workload.name),
+            workload: format!(
+                "{}/{}",
+                self.config.workload.namespace, self.config.workload.name
+            ),
             keeper: keeper.clone(),
             policies: policies.clone(),
             readiness: readiness.clone(),
@@ -123,7 +129,10 @@ impl GatewayService {
         let gateway = Arc::new(Gateway::new(
             policies,
             Forwarder::new(upstreams.clone()),
-            Arc::new(RequestMetrics::new(metrics.registry(), RequestMetrics::DEFAULT_MAX_SERIES)?),
+            Arc::new(RequestMetrics::new(
+                metrics.registry(),
+                RequestMetrics::DEFAULT_MAX_SERIES,
+            )?),
             access_log.clone(),
             Some(&self.config.spiffe_id()?),
         ));
@@ -190,7 +199,11 @@ impl GatewayService {
         let problems = Arc::new(Published::new(BTreeMap::new()));
         let certificates = Certificates {
             policies: policies.clone(),
-            directory: self.config.credentials.clone().map(CredentialDirectory::new),
+            directory: self
+                .config
+                .credentials
+                .clone()
+                .map(CredentialDirectory::new),
             edge: self.config.edge.self_signed.then(|| keeper.clone()),
             state: Arc::clone(&self.state),
             terminator: Arc::clone(terminator),
@@ -210,7 +223,9 @@ impl GatewayService {
         lifecycle: &Lifecycle,
     ) -> anyhow::Result<BTreeMap<String, SocketAddr>> {
         let mut ports = BTreeMap::new();
-        let Some(address) = self.config.admin else { return Ok(ports) };
+        let Some(address) = self.config.admin else {
+            return Ok(ports);
+        };
         let previous = self.previous_ports().get("admin").copied();
         let listener = bind(address, self.config.taken_ports, previous).context("admin port")?;
         ports.insert("admin".to_owned(), listener.local_addr()?);
@@ -267,15 +282,19 @@ fn follow_identity(keeper: &IdentityKeeper, readiness: &Readiness) {
                 let now = status.borrow_and_update();
                 match now.state {
                     keeper::KeeperState::Waiting => condition.set_not_ready(
-                        now.last_error.clone().unwrap_or_else(|| {
-                            "no certificate from the CA yet".to_owned()
-                        }),
+                        now.last_error
+                            .clone()
+                            .unwrap_or_else(|| "no certificate from the CA yet".to_owned()),
                     ),
                     keeper::KeeperState::Valid | keeper::KeeperState::Failing => {
                         condition.set_ready();
                     }
                 }
-                info!(state = state_name(now.state), serial = now.serial, "identity");
+                info!(
+                    state = state_name(now.state),
+                    serial = now.serial,
+                    "identity"
+                );
             }
             if status.changed().await.is_err() {
                 return;
@@ -314,7 +333,11 @@ fn follow_policies(policies: &PolicyStore, readiness: &Readiness, lifecycle: &Li
 async fn all_but_listeners(readiness: &Readiness, lifecycle: &Lifecycle) -> bool {
     loop {
         let report = readiness.report();
-        if report.waiting_for.iter().all(|waiting| waiting.condition == "listeners") {
+        if report
+            .waiting_for
+            .iter()
+            .all(|waiting| waiting.condition == "listeners")
+        {
             return true;
         }
         tokio::select! {

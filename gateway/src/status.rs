@@ -86,9 +86,17 @@ impl StatusSources {
     }
 
     fn unmapped(&self, listeners: &BTreeMap<u16, SocketAddr>) -> Vec<u16> {
-        let Some(snapshot) = self.policies.snapshot() else { return Vec::new() };
-        let ports = snapshot.listeners.iter().flat_map(|all| &all.ports).map(|port| port.number);
-        ports.filter(|port| !listeners.is_empty() && !listeners.contains_key(port)).collect()
+        let Some(snapshot) = self.policies.snapshot() else {
+            return Vec::new();
+        };
+        let ports = snapshot
+            .listeners
+            .iter()
+            .flat_map(|all| &all.ports)
+            .map(|port| port.number);
+        ports
+            .filter(|port| !listeners.is_empty() && !listeners.contains_key(port))
+            .collect()
     }
 }
 
@@ -118,5 +126,7 @@ pub(crate) const fn state_name(state: KeeperState) -> &'static str {
 }
 
 fn rfc3339(time: SystemTime) -> Option<String> {
-    jiff::Timestamp::try_from(time).ok().map(|time| format!("{time:.0}"))
+    jiff::Timestamp::try_from(time)
+        .ok()
+        .map(|time| format!("{time:.0}"))
 }

@@ -23,8 +23,6 @@ use crate::request_head::{BadRequest, RequestHead};
 pub(crate) struct Tidied {
     /// The method.
     pub(crate) method: Method,
-    /// The version the client used.
-    pub(crate) version: Version,
     /// The host, lower case, with the port if one was sent.
     pub(crate) host: String,
     /// The canonical path.
@@ -87,7 +85,6 @@ impl Tidied {
             grpc: is_grpc(&headers),
             expects_continue: head.expects_continue,
             method,
-            version,
             host,
             path,
             query,

@@ -42,15 +42,12 @@ where
                 chunk.reserve(CHUNK_BYTES);
             }
             read = session.read_request_body(), if open => {
-                match read.map_err(TunnelError::Client)? {
-                    Some(bytes) => {
-                        to.write_all(&bytes).await?;
-                        to.flush().await?;
-                    }
-                    None => {
-                        open = false;
-                        to.shutdown().await?;
-                    }
+                if let Some(bytes) = read.map_err(TunnelError::Client)? {
+                    to.write_all(&bytes).await?;
+                    to.flush().await?;
+                } else {
+                    open = false;
+                    to.shutdown().await?;
                 }
             }
         }
