@@ -63,11 +63,11 @@ pub(crate) fn marked(mark: Mark, name: &str, text: impl Display) {
     let sign = mark.text();
     if coloured(io::stdout().is_terminal()) {
         line(format_args!(
-            " {}{sign}{PLAIN} {BOLD}{name:<20}{PLAIN} {text}",
+            " {}{sign}{PLAIN} {BOLD}{name:<27}{PLAIN} {text}",
             mark.colour()
         ));
     } else {
-        line(format_args!(" {sign} {name:<20} {text}"));
+        line(format_args!(" {sign} {name:<27} {text}"));
     }
 }
 

@@ -11,7 +11,7 @@ use crate::cli::Run;
 use crate::directory::{MeshDir, remove_file, write_whole};
 use crate::endpoints::{self, Instance};
 use crate::exit::{Context as _, Failure};
-use crate::names::{Label, check_label};
+use crate::names::{DEFAULT_NAMESPACE, Label, check_label};
 use crate::ports::loopback;
 use crate::terminal;
 
@@ -170,7 +170,11 @@ fn declared_elsewhere(dir: &MeshDir, run: &str, app: &str, namespace: &str) -> b
         .into_iter()
         .filter(|file| *file.name != *own)
         .collect();
-    let loaded = policies::load::load(&others, &Mesh::default());
+    let mesh = Mesh {
+        default_namespace: DEFAULT_NAMESPACE.to_owned(),
+        ..Mesh::default()
+    };
+    let loaded = policies::load::load(&others, &mesh);
     let host = format!("{app}.{namespace}.svc.cluster.local");
     loaded.documents.service_entries.iter().any(|entry| {
         entry.meta.namespace == namespace

@@ -105,6 +105,44 @@ mod tests {
     use crate::cli::Dir;
 
     #[test]
+    fn the_documents_load_without_a_word() {
+        use policies::source::SourceFile;
+        let instance = crate::endpoints::Instance {
+            name: "billing-2",
+            namespace: "my-app",
+            service_account: "billing",
+            labels: &["app=billing".parse().unwrap()],
+            address: crate::ports::loopback(9_000),
+        };
+        let generated = crate::endpoints::file(
+            "Written by a test",
+            &[
+                crate::endpoints::service("billing", "my-app"),
+                instance.document(),
+                crate::endpoints::registration(
+                    "billing",
+                    "my-app",
+                    "spiffe://cluster.local/ns/my-app/sa/billing",
+                ),
+            ],
+        );
+        let embedded = [MESH_POLICIES, MESH_ENTRIES, DEMO_POLICIES, DEMO_ENTRIES].concat();
+        let files: Vec<SourceFile> = embedded
+            .into_iter()
+            .chain([("generated.yaml", generated.as_str())])
+            .map(|(name, text)| SourceFile {
+                name: name.into(),
+                text: text.into(),
+            })
+            .collect();
+        let loaded = policies::load::load(&files, &policies::mesh::Mesh::default());
+        let words: Vec<String> = loaded.diagnostics.iter().map(ToString::to_string).collect();
+        assert!(words.is_empty(), "{}", words.join("\n"));
+        assert_eq!(loaded.documents.virtual_services.len(), 2);
+        assert_eq!(loaded.documents.service_entries.len(), 3);
+    }
+
+    #[test]
     fn edits_and_removals_are_kept() {
         let temp = tempfile::tempdir().unwrap();
         let dir = MeshDir::resolve(&Dir {

@@ -47,6 +47,8 @@ fn sidecar_of(workload: &str) -> String {
 pub(crate) struct Plan {
     dir: MeshDir,
     ca: SocketAddr,
+    /// What was asked for, and what the gateway got: it keeps that when it is started again.
+    wishes: [(u16, SocketAddr); 2],
     http: SocketAddr,
     https: SocketAddr,
     workloads: Vec<Workload>,
@@ -83,6 +85,7 @@ impl Plan {
         Ok(Self {
             dir: dir.clone(),
             ca,
+            wishes: [(80, http), (443, https)],
             http,
             https,
             workloads,
@@ -142,7 +145,7 @@ impl Plan {
 
     /// Where the gateway was asked to listen, by logical port.
     pub(crate) fn gateway_wishes(&self) -> [(u16, SocketAddr); 2] {
-        [(80, self.http), (443, self.https)]
+        self.wishes
     }
 
     /// Writes the configuration of every process and the endpoint documents; unchanged files stay as they are.
@@ -197,7 +200,12 @@ impl Plan {
                     _ => Vec::new(),
                 }
             }
-            Kind::Gateway | Kind::App => Vec::new(),
+            Kind::Gateway => {
+                self.http = ports.get("listener:80").copied().unwrap_or(self.http);
+                self.https = ports.get("listener:443").copied().unwrap_or(self.https);
+                Vec::new()
+            }
+            Kind::App => Vec::new(),
         }
     }
 
