@@ -377,7 +377,7 @@ fn system_time(seconds: i64) -> Result<SystemTime, ProfileError> {
 }
 
 /// Lower-case hexadecimal without separators.
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes
         .iter()

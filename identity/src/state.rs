@@ -1,4 +1,4 @@
-//! The two files of a workload's enrolment: its key, and the bundle it trusts the CA by.
+//! The files of a workload's enrolment: its key, the bundle it trusts the CA by, and which join token was used.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -10,13 +10,17 @@ use std::{
 use zeroize::Zeroizing;
 
 use crate::{
-    bundle::{BundleError, TrustBundle},
+    bundle::{BundleError, TrustBundle, sha256},
     id::TrustDomain,
+    join_token::JoinToken,
     key::{KeyError, PrivateKey},
+    profile::hex,
 };
 
 const KEY_FILE: &str = "enrolment.key";
 const BUNDLE_FILE: &str = "bundle.pem";
+/// SHA-256 (hexadecimal) of the join token that was used last.
+const SPENT_FILE: &str = "join-token.spent";
 /// Larger files are not ours.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
@@ -71,7 +75,7 @@ pub enum StateError {
     },
 }
 
-/// The directory with both files.
+/// The directory with these files.
 #[derive(Debug, Clone)]
 pub(crate) struct EnrolmentFiles {
     directory: PathBuf,
@@ -133,6 +137,18 @@ impl EnrolmentFiles {
         self.write(BUNDLE_FILE, bundle.to_pem().as_bytes(), Secrecy::Public)
     }
 
+    /// Tells whether this token led to an enrolment before. Such a token may not decide again whom to trust: the bundle
+    /// has been kept since, and the roots that the token names may have been retired for a reason.
+    pub(crate) fn is_spent(&self, token: &JoinToken) -> Result<bool, StateError> {
+        let spent = read(&self.directory.join(SPENT_FILE), Secrecy::Public)?;
+        Ok(spent.is_some_and(|mark| mark.trim() == mark_of(token)))
+    }
+
+    /// Remembers that this token led to an enrolment.
+    pub(crate) fn mark_spent(&self, token: &JoinToken) -> Result<(), StateError> {
+        self.write(SPENT_FILE, mark_of(token).as_bytes(), Secrecy::Public)
+    }
+
     /// Writes beside the file and renames, so that a crash leaves the old one or the new one.
     fn write(&self, name: &str, contents: &[u8], secrecy: Secrecy) -> Result<(), StateError> {
         let path = self.directory.join(name);
@@ -161,6 +177,10 @@ impl EnrolmentFiles {
             .and_then(|directory| directory.sync_all())
             .map_err(io_error("make durable", &self.directory))
     }
+}
+
+fn mark_of(token: &JoinToken) -> String {
+    hex(&sha256(token.expose().as_bytes()))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

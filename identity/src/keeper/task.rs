@@ -54,6 +54,22 @@ enum Failure {
     },
 }
 
+impl Failure {
+    /// Tells whether whoever answered could not prove to be our CA.
+    fn is_distrust(&self) -> bool {
+        matches!(self, Self::Enrol(EnrolError::Untrusted { .. }))
+    }
+}
+
+/// What a certificate was issued under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// The bundle we knew already.
+    SameTrust,
+    /// The bundle that a fresh join token named; it replaces the one we knew, whatever its sequence.
+    NewTrust,
+}
+
 pub(super) struct Task {
     pub(super) config: IdentityConfig,
     pub(super) ca: String,
@@ -72,7 +88,7 @@ impl Task {
         let mut failures = 0;
         loop {
             let outcome = match self.obtain().await {
-                Ok(issued) => self.adopt(&issued),
+                Ok((issued, origin)) => self.adopt(&issued, origin),
                 Err(failure) => Err(failure),
             };
             let now = SystemTime::now();
@@ -96,7 +112,7 @@ impl Task {
     }
 
     /// Gets a certificate by the first way that works: the current SVID, the enrolment key, the join token.
-    async fn obtain(&self) -> Result<Issued, Failure> {
+    async fn obtain(&self) -> Result<(Issued, Origin), Failure> {
         let mut refusal: Option<Failure> = None;
         let current = self.reader.current();
         if let Some(material) = &current
@@ -104,7 +120,7 @@ impl Task {
         {
             let trust = CaTrust::Bundle(Arc::clone(&material.bundle));
             match self.renew(trust, material.svid.id()).await {
-                Ok(issued) => return Ok(issued),
+                Ok(issued) => return Ok((issued, Origin::SameTrust)),
                 Err(error) if error.wants_other_evidence() => {
                     tracing::warn!(
                         error = reason(&error),
@@ -122,25 +138,36 @@ impl Task {
             Some(_) => None,
             None => self.kept_bundle(),
         };
-        if let Some(bundle) = known {
-            match self.enrol(CaTrust::Bundle(bundle), None).await {
-                Ok(issued) => return Ok(issued),
+        if let Some(bundle) = &known {
+            match self.enrol(CaTrust::Bundle(Arc::clone(bundle)), None).await {
+                Ok(issued) => return Ok((issued, Origin::SameTrust)),
                 Err(error) if error.wants_other_evidence() => refusal = Some(error.into()),
                 Err(error) => return Err(error.into()),
             }
         }
-        match self.join_token() {
-            Ok(Some(token)) => {
-                let trust = CaTrust::Pinned {
+        let token = match self.join_token() {
+            Ok(Some(token)) => token,
+            Ok(None) => return Err(refusal.unwrap_or(Failure::NoEvidence)),
+            // A token file that is gone since the first enrolment is no news beside the refusal.
+            Err(failure) => return Err(refusal.unwrap_or(failure)),
+        };
+        let (trust, origin) = match (known, refusal) {
+            // The CA proved itself and refused: it may want a token, it need not prove itself anew.
+            (Some(bundle), Some(refusal)) if !refusal.is_distrust() => {
+                (CaTrust::Bundle(bundle), Origin::SameTrust)
+            }
+            (Some(_), Some(refusal)) if self.files.is_spent(&token)? => return Err(refusal),
+            (Some(_) | None, _) => {
+                let pinned = CaTrust::Pinned {
                     trust_domain: self.config.trust_domain.clone(),
                     bundle_hash: *token.bundle_hash(),
                 };
-                Ok(self.enrol(trust, Some(&token)).await?)
+                (pinned, Origin::NewTrust)
             }
-            Ok(None) => Err(refusal.unwrap_or(Failure::NoEvidence)),
-            // A token file that is gone since the first enrolment is no news beside the refusal.
-            Err(failure) => Err(refusal.unwrap_or(failure)),
-        }
+        };
+        let issued = self.enrol(trust, Some(&token)).await?;
+        self.files.mark_spent(&token)?;
+        Ok((issued, origin))
     }
 
     async fn renew(&self, trust: CaTrust, id: &crate::id::SpiffeId) -> Result<Issued, EnrolError> {
@@ -198,10 +225,13 @@ impl Task {
     }
 
     /// Publishes a new certificate and keeps its bundle for the next start.
-    fn adopt(&mut self, issued: &Issued) -> Result<Timetable, Failure> {
+    fn adopt(&mut self, issued: &Issued, origin: Origin) -> Result<Timetable, Failure> {
         // The stream may have told of a newer bundle while the certificate was under way.
         let bundle = match self.reader.current() {
-            Some(material) if material.bundle.sequence > issued.bundle.sequence => {
+            Some(material)
+                if origin == Origin::SameTrust
+                    && material.bundle.sequence > issued.bundle.sequence =>
+            {
                 Arc::clone(&material.bundle)
             }
             Some(_) | None => Arc::clone(&issued.bundle),

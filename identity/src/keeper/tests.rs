@@ -59,10 +59,10 @@ async fn until(
     wanted: impl Fn(&KeeperStatus) -> bool,
 ) -> KeeperStatus {
     let mut status = keeper.status();
-    match timeout(LONG, status.wait_for(wanted)).await {
-        Ok(seen) => seen.unwrap().clone(),
-        Err(_elapsed) => panic!("no {what} within 30 s: {:?}", *keeper.status().borrow()),
-    }
+    let Ok(seen) = timeout(LONG, status.wait_for(wanted)).await else {
+        panic!("no {what} within 30 s: {:?}", *keeper.status().borrow());
+    };
+    seen.unwrap().clone()
 }
 
 fn valid(status: &KeeperStatus) -> bool {
@@ -211,7 +211,7 @@ async fn bundle_changes_arrive_at_once_and_a_removed_root_forces_a_renewal() {
     });
     assert_eq!(both.await.unwrap().bundle.roots.len(), 2);
 
-    ca.switch_to_added_root();
+    drop(ca.switch_to_added_root());
     until(&keeper, "renewal under the new root", |s| {
         s.bundle_sequence == 3 && s.renewals >= 1 && valid(s)
     })
@@ -237,6 +237,76 @@ async fn a_false_ca_never_sees_the_token() {
         "{error}"
     );
     assert_eq!(ca.counts(), (0, 0));
+}
+
+#[tokio::test]
+async fn a_rebuilt_ca_is_trusted_by_a_new_token_only() {
+    let mut ca = FakeCa::start(Duration::from_mins(10)).await;
+    let home = Home::new();
+    home.write_token(&ca.bundle());
+    let keeper = spawn(home.config(ca.address)).unwrap();
+    until(&keeper, "certificate", valid).await;
+    ca.add_root();
+    until(&keeper, "wider bundle", |s| s.bundle_sequence == 2).await;
+    ca.stop().await;
+
+    let rebuilt = FakeCa::start_at(ca.address, Pki::new(), Duration::from_mins(10)).await;
+    keeper.renew_now();
+    let failing = until(&keeper, "distrust", |s| {
+        s.state == KeeperState::Failing
+            && s.last_error
+                .as_deref()
+                .is_some_and(|e| e.contains("TLS handshake"))
+    })
+    .await;
+    assert_eq!(failing.renewals, 0);
+    home.write_token(&rebuilt.bundle());
+    keeper.renew_now();
+    // Its sequence starts anew, which a fresh token allows.
+    until(&keeper, "certificate of the new CA", |s| {
+        s.renewals == 1 && s.bundle_sequence == 1
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_spent_token_does_not_bring_back_a_retired_root() {
+    let mut ca = FakeCa::start(Duration::from_mins(10)).await;
+    let home = Home::new();
+    home.write_token(&ca.bundle());
+    let keeper = spawn(home.config(ca.address)).unwrap();
+    until(&keeper, "certificate", valid).await;
+    ca.add_root();
+    until(&keeper, "wider bundle", |s| s.bundle_sequence == 2).await;
+    let retired = ca.switch_to_added_root();
+    until(&keeper, "only the new root", |s| {
+        s.bundle_sequence == 3 && s.renewals >= 1
+    })
+    .await;
+    ca.stop().await;
+    drop(keeper);
+
+    // Whoever holds the retired root answers in the CA's place; the token still names that root.
+    let thief = FakeCa::start_at(ca.address, retired, Duration::from_mins(10)).await;
+    let again = spawn(home.config(ca.address)).unwrap();
+    let status = until(&again, "complaint", |s| s.last_error.is_some()).await;
+    assert_eq!(status.state, KeeperState::Waiting);
+    assert_eq!(thief.counts(), (0, 0));
+}
+
+#[tokio::test]
+async fn a_ca_that_forgot_us_takes_a_new_token() {
+    let ca = FakeCa::start(Duration::from_mins(10)).await;
+    let home = Home::new();
+    home.write_token(&ca.bundle());
+    let keeper = spawn(home.config(ca.address)).unwrap();
+    until(&keeper, "certificate", valid).await;
+    drop(keeper);
+    ca.forget();
+    home.write_token(&ca.bundle());
+    let again = spawn(home.config(ca.address)).unwrap();
+    until(&again, "certificate", valid).await;
+    assert_eq!(ca.counts().0, 2);
 }
 
 #[tokio::test]

@@ -208,7 +208,7 @@ fn bad_leaves(pki: &Pki) -> Vec<(&'static str, Chain, &'static str)> {
             leaf_with(pki, |leaf| {
                 leaf.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             }),
-            "",
+            "CaUsedAsEndEntity",
         ),
         (
             "no BasicConstraints",
@@ -325,7 +325,11 @@ fn bad_leaves(pki: &Pki) -> Vec<(&'static str, Chain, &'static str)> {
             "trust domain is empty",
         ),
         ("empty URI", b"", "begins with"),
-        ("Latin-1 byte", b"spiffe://cluster.local/\xe9", ""),
+        (
+            "Latin-1 byte",
+            b"spiffe://cluster.local/\xe9",
+            "cannot be read",
+        ),
         ("UTF-8", b"spiffe://cluster.local/\xc3\xa9", "0xc3"),
     ] {
         let chain = leaf_with(pki, |leaf| {
@@ -371,12 +375,12 @@ fn bad_chains(pki: &Pki) -> Vec<(&'static str, Chain, &'static str)> {
         (
             "foreign root",
             foreign.chain_for(&leaf_params(ORDER, now), &key()),
-            "",
+            "BadSignature",
         ),
         (
             "foreign root with the same names",
             under(&same_name, pki),
-            "",
+            "BadSignature",
         ),
         (
             "intermediate left out",
@@ -384,7 +388,7 @@ fn bad_chains(pki: &Pki) -> Vec<(&'static str, Chain, &'static str)> {
             "UnknownIssuer",
         ),
         ("signature changed", tampered, "BadSignature"),
-        ("bytes after the leaf", trailing, ""),
+        ("bytes after the leaf", trailing, "BadEncoding"),
         (
             "an unrelated leaf in the chain",
             stranger,
@@ -392,7 +396,7 @@ fn bad_chains(pki: &Pki) -> Vec<(&'static str, Chain, &'static str)> {
         ),
         ("junk in the chain", junk, "certificate 2 of the chain"),
         ("too many certificates", long, "expected at most 16"),
-        ("signed by a leaf", by_leaf, ""),
+        ("signed by a leaf", by_leaf, "EndEntityUsedAsCa"),
         ("no certificate", Vec::new(), "sent no certificate"),
         (
             "intermediate without keyCertSign",
@@ -407,7 +411,7 @@ fn bad_chains(pki: &Pki) -> Vec<(&'static str, Chain, &'static str)> {
         (
             "intermediate that is no CA",
             intermediate_with(pki, |ca| ca.is_ca = IsCa::ExplicitNoCa),
-            "",
+            "EndEntityUsedAsCa",
         ),
         (
             "intermediate with a path",

@@ -134,6 +134,10 @@ impl FakeCa {
         self.state.replies_to_lose.store(count, Ordering::SeqCst);
     }
 
+    pub(super) fn forget(&self) {
+        self.state.bound.lock().unwrap().clear();
+    }
+
     pub(super) fn refuse_renewals(&self) {
         *self.state.refuse_renewals.lock().unwrap() = true;
     }
@@ -148,15 +152,18 @@ impl FakeCa {
         self.state.bundles.send_replace(on_the_wire(&bundle));
     }
 
-    pub(super) fn switch_to_added_root(&self) {
+    /// Returns the PKI that is retired.
+    pub(super) fn switch_to_added_root(&self) -> Pki {
         let sequence = self.bundle().sequence + 1;
-        let bundle = {
+        let (bundle, retired) = {
             let mut signing = self.state.signing.lock().unwrap();
-            signing.0 = signing.1.take().unwrap();
-            signing.0.bundle(sequence)
+            let next = signing.1.take().unwrap();
+            let retired = std::mem::replace(&mut signing.0, next);
+            (signing.0.bundle(sequence), retired)
         };
         self.state.show_certificate(bundle.clone());
         self.state.bundles.send_replace(on_the_wire(&bundle));
+        retired
     }
 }
 
