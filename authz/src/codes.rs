@@ -10,9 +10,9 @@ pub const FIELD_NOT_IN_FORCE: Code = Code::new(402);
 pub const CONDITION_NOT_IN_FORCE: Code = Code::new(403);
 /// A `when` key that Istio does not have.
 pub const UNKNOWN_CONDITION: Code = Code::new(404);
-/// A value whose form is wrong: an address, a port, a template, a header name, nothing at all.
+/// A value whose form is wrong: an address, a port, a template, a header name.
 pub const INVALID_VALUE: Code = Code::new(405);
-/// A DENY policy without rules.
+/// A DENY policy whose list of rules is empty.
 pub const MISSING_RULES: Code = Code::new(406);
 /// `istio.io/dry-run` is not in force yet.
 pub const DRY_RUN_NOT_IN_FORCE: Code = Code::new(407);
@@ -22,14 +22,10 @@ pub const EXCLUSIVE_FIELDS: Code = Code::new(408);
 pub const NEVER_MATCHES: Code = Code::new(409);
 /// More rules or values than a policy may have.
 pub const TOO_MANY: Code = Code::new(410);
-/// A source, operation or condition that restricts nothing.
+/// A source, operation or condition whose lists are all empty: it would mean anybody or anything.
 pub const NO_RESTRICTION: Code = Code::new(411);
-/// A `provider` without the action CUSTOM.
-pub const PROVIDER_WITHOUT_CUSTOM: Code = Code::new(412);
 
 /// A PeerAuthentication with a selector in the root namespace, which Istio never applies.
 pub const ROOT_SELECTOR_WITHOUT_EFFECT: Code = Code::new(420);
-/// `portLevelMtls` without a selector, which Istio never applies.
-pub const PORT_LEVEL_WITHOUT_SELECTOR: Code = Code::new(421);
 /// A PeerAuthentication that another one of the same level leaves without effect.
 pub const SHADOWED_PEER_AUTHENTICATION: Code = Code::new(422);

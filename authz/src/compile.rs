@@ -125,21 +125,10 @@ impl Compiler {
         self.diagnostics.push(finding.with_help(help));
     }
 
-    /// A value of the wrong form, or none at all where the author wrote one.
+    /// A value of the wrong form.
     fn invalid(&mut self, value: &Spanned<String>, expected: &str, help: &str) {
         let message = format!("`{}` is not {expected}", value.value);
         self.error(codes::INVALID_VALUE, &value.at, &value.path, message, help);
-    }
-
-    /// An empty string in a list matches nothing that exists: a template that was not filled in.
-    fn refuse_empty(&mut self, values: &[Spanned<String>]) {
-        for value in values.iter().filter(|value| value.value.is_empty()) {
-            self.invalid(
-                value,
-                "a value: it is empty",
-                "write the value, or remove it from the list",
-            );
-        }
     }
 
     fn policy(&mut self, policy: &AuthorizationPolicy, number: u32) -> Option<(Action, Vec<Rule>)> {
@@ -178,16 +167,6 @@ impl Compiler {
                 None
             }
         };
-        if let (Some(_), Some(provider)) = (action, &policy.provider) {
-            let message = format!("provider `{}` needs the action CUSTOM", provider.value);
-            self.error(
-                codes::PROVIDER_WITHOUT_CUSTOM,
-                &provider.at,
-                &provider.path,
-                message,
-                "remove `provider`",
-            );
-        }
         if action == Some(Action::Deny) && policy.rules.is_empty() {
             let message = format!("{meta} denies without rules: it would deny nothing");
             let path = DocPath::root().field("spec").field("rules");

@@ -196,19 +196,6 @@ fn check(policy: &PeerAuthentication, mesh: &Mesh, diagnostics: &mut Vec<Diagnos
             .with_help(help),
         );
     }
-    if let (None, Some((port, mode))) = (selector, policy.port_level.first_key_value()) {
-        let message =
-            format!("{meta} sets a mode for port {port} without a selector, which has no effect");
-        diagnostics.push(
-            Diagnostic::error(
-                codes::PORT_LEVEL_WITHOUT_SELECTOR,
-                mode.at.clone(),
-                &mode.path,
-                message,
-            )
-            .with_help("add `selector.matchLabels` to name the workloads whose port is meant"),
-        );
-    }
 }
 
 fn shadowed(policy: &PeerAuthentication, first: &PeerAuthentication) -> Diagnostic {

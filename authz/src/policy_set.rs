@@ -129,12 +129,15 @@ impl PolicySet {
     }
 }
 
+/// A principal and the numbers of its rules, ascending.
+type NamedRules = (Box<str>, Box<[u32]>);
+
 /// The rules of one action: those that name exact principals are found by principal.
 #[derive(Debug, Clone, Default)]
 struct RuleIndex {
     rules: Box<[Rule]>,
-    /// Sorted by principal; the numbers of its rules, ascending.
-    by_principal: Box<[(Box<str>, Box<[u32]>)]>,
+    /// Sorted by principal.
+    by_principal: Box<[NamedRules]>,
     /// The numbers of all other rules, ascending.
     others: Box<[u32]>,
 }

@@ -959,7 +959,28 @@ fn what_cannot_be_honoured_is_refused() {
             "PC0405",
             "`a/*`",
         ),
-        (spec("{action: DENY}"), "PC0406", "without rules"),
+        (
+            allow("{from: [{source: {principals: []}}]}"),
+            "PC0411",
+            "source",
+        ),
+        (
+            allow("{to: [{operation: {methods: [], paths: []}}]}"),
+            "PC0411",
+            "operation",
+        ),
+        (
+            allow("{when: [{key: source.ip, values: []}]}"),
+            "PC0411",
+            "source.ip",
+        ),
+        (allow("{from: []}"), "PC0411", "from"),
+        (
+            allow("{from: [{source: {principals: [], namespaces: [a]}}]}"),
+            "PC0411",
+            "from",
+        ),
+        (spec("{action: DENY, rules: []}"), "PC0406", "without rules"),
         (
             allow("{from: [{source: {serviceAccounts: [a], namespaces: [b]}}]}"),
             "PC0408",

@@ -117,14 +117,6 @@ fn what_istio_would_ignore_is_refused_and_closes_the_port() {
             "PC0420",
         ),
         (
-            document(
-                "n",
-                "shop",
-                "{mtls: {mode: DISABLE}, portLevelMtls: {80: {mode: DISABLE}}}",
-            ),
-            "PC0421",
-        ),
-        (
             document("n", "shop", "{mtls: {mode: DISABLE}}").replace(
                 "{name: n,",
                 "{name: n, annotations: {istio.io/dry-run: 'true'},",

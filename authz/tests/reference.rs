@@ -290,9 +290,10 @@ fn path(value: &str, path: &str, broad: bool) -> bool {
         return full(&form(value, ".+"), path);
     }
     let class = "a-zA-Z0-9\\-._~%!$&'()+,;:@=*";
-    let (one, rest) = match broad {
-        true => ("[^/]+".to_owned(), ".*".to_owned()),
-        false => (format!("[{class}]+"), format!("[{class}/]*")),
+    let (one, rest) = if broad {
+        ("[^/]+".to_owned(), ".*".to_owned())
+    } else {
+        (format!("[{class}]+"), format!("[{class}/]*"))
     };
     let expression = regex::escape(value);
     full(

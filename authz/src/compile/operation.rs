@@ -67,12 +67,10 @@ impl Compiler {
     }
 
     pub(super) fn patterns(&mut self, values: &[Spanned<String>]) -> Box<[Pattern]> {
-        self.refuse_empty(values);
         values.iter().map(|value| Pattern::parse(value)).collect()
     }
 
     fn paths(&mut self, values: &[Spanned<String>], action: Action) -> Box<[PathPattern]> {
-        self.refuse_empty(values);
         let mut patterns = Vec::with_capacity(values.len());
         for value in values {
             if Template::is_template(value) {

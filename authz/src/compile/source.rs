@@ -128,7 +128,6 @@ impl Compiler {
     }
 
     pub(super) fn principals(&mut self, values: &[Spanned<String>]) -> Box<[IdentityPattern]> {
-        self.refuse_empty(values);
         let mut patterns = Vec::new();
         for value in values {
             if value.contains("spiffe://") {
@@ -147,7 +146,6 @@ impl Compiler {
     }
 
     pub(super) fn namespaces(&mut self, values: &[Spanned<String>]) -> Box<[IdentityPattern]> {
-        self.refuse_empty(values);
         values
             .iter()
             .map(|value| IdentityPattern::namespace(value))
@@ -191,7 +189,6 @@ impl Compiler {
     }
 
     pub(super) fn trust_domains(&mut self, values: &[Spanned<String>]) -> Box<[IdentityPattern]> {
-        self.refuse_empty(values);
         for value in values
             .iter()
             .filter(|value| value.matches('*').count() > 1 || value.contains('/'))

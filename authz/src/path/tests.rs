@@ -131,9 +131,14 @@ fn remove_dot_segments(path: &str) -> String {
             input = "/".to_owned();
             output.truncate(output.rfind('/').unwrap_or(0));
         } else {
-            let end = input[1..].find('/').map_or(input.len(), |at| at + 1);
-            output.push_str(&input[..end]);
-            input = input[end..].to_owned();
+            // The first character is a slash: the segment ends before the second one.
+            let end = input
+                .match_indices('/')
+                .nth(1)
+                .map_or(input.len(), |(at, _)| at);
+            let rest = input.split_off(end);
+            output.push_str(&input);
+            input = rest;
         }
     }
     output
