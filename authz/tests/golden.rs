@@ -961,24 +961,24 @@ fn what_cannot_be_honoured_is_refused() {
         ),
         (
             allow("{from: [{source: {principals: []}}]}"),
-            "PC0411",
-            "source",
+            "PC0115",
+            "`principals`",
         ),
         (
-            allow("{to: [{operation: {methods: [], paths: []}}]}"),
-            "PC0411",
-            "operation",
+            allow("{to: [{operation: {methods: []}}]}"),
+            "PC0115",
+            "`methods`",
         ),
         (
             allow("{when: [{key: source.ip, values: []}]}"),
-            "PC0411",
-            "source.ip",
+            "PC0115",
+            "`values`",
         ),
-        (allow("{from: []}"), "PC0411", "from"),
+        (allow("{from: []}"), "PC0115", "`from`"),
         (
             allow("{from: [{source: {principals: [], namespaces: [a]}}]}"),
-            "PC0411",
-            "from",
+            "PC0115",
+            "`principals`",
         ),
         (spec("{action: DENY, rules: []}"), "PC0406", "without rules"),
         (
@@ -1006,25 +1006,23 @@ fn what_cannot_be_honoured_is_refused() {
         let file = SourceFile::new("golden.yaml", yaml.as_str());
         let loaded = load(std::slice::from_ref(&file), &mesh);
         let (set, findings) = PolicySet::compile(&loaded.documents, &workload(), &mesh);
+        let findings = [loaded.diagnostics, findings].concat();
         let found = findings
             .iter()
             .filter(|finding| finding.is_error())
             .collect::<Vec<_>>();
         let [finding] = found.as_slice() else {
-            panic!(
-                "expected {code} alone: {found:#?} {:#?}\n{yaml}",
-                loaded.diagnostics
-            )
+            panic!("expected {code} alone: {found:#?}\n{yaml}")
         };
         assert_eq!(finding.code.to_string(), code, "{finding}");
         assert!(finding.message.contains(part), "{finding}");
         assert!(finding.help.is_some(), "{finding}");
         assert_eq!(&*finding.at.file, "golden.yaml", "{finding}");
-        assert_eq!(
-            outcome(&set, &case(ORDER, "GET /"), &mesh),
-            "deny",
-            "a set with errors denies\n{yaml}"
-        );
+        // What the reader refuses is not in the set at all; what this crate refuses closes it.
+        if code.starts_with("PC04") {
+            let outcome = outcome(&set, &case(ORDER, "GET /"), &mesh);
+            assert_eq!(outcome, "deny", "a set with errors denies\n{yaml}");
+        }
     }
 }
 

@@ -62,7 +62,7 @@ impl Compiler {
         match key {
             Key::SourceIp => Subject::SourceIp(self.ip_blocks(values)),
             Key::RemoteIp => Subject::RemoteIp(self.ip_blocks(values)),
-            Key::SourceNamespace => Subject::Identity(self.namespaces(values)),
+            Key::SourceNamespace => Subject::Identity(Self::namespaces(values)),
             Key::SourceServiceAccount => Subject::Identity(self.service_accounts(values, meta)),
             Key::SourcePrincipal => Subject::Identity(self.principals(values)),
             Key::SourceTrustDomain => Subject::Identity(self.trust_domains(values)),
@@ -70,10 +70,10 @@ impl Compiler {
             Key::DestinationPort => Subject::DestinationPort(self.ports(values)),
             Key::Sni => Subject::Sni(self.server_names(values)),
             Key::Header(name) => {
-                Subject::Http(HttpSubject::Header(name.clone(), self.patterns(values)))
+                Subject::Http(HttpSubject::Header(name.clone(), Self::patterns(values)))
             }
-            Key::Authority => Subject::Http(HttpSubject::Authority(self.patterns(values))),
-            Key::Method => Subject::Http(HttpSubject::Method(self.patterns(values))),
+            Key::Authority => Subject::Http(HttpSubject::Authority(Self::patterns(values))),
+            Key::Method => Subject::Http(HttpSubject::Method(Self::patterns(values))),
         }
     }
 
@@ -110,7 +110,7 @@ impl Compiler {
                 "write it in lower case",
             );
         }
-        self.patterns(values)
+        Self::patterns(values)
     }
 
     fn key(&mut self, key: &Spanned<String>) -> Option<Key> {

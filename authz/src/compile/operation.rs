@@ -36,12 +36,12 @@ impl Compiler {
             let subjects = [
                 (
                     hosts.len(),
-                    Subject::Http(HttpSubject::Host(self.patterns(hosts))),
+                    Subject::Http(HttpSubject::Host(Self::patterns(hosts))),
                 ),
                 (ports.len(), ports_subject),
                 (
                     methods.len(),
-                    Subject::Http(HttpSubject::Method(self.patterns(methods))),
+                    Subject::Http(HttpSubject::Method(Self::patterns(methods))),
                 ),
                 (
                     paths.len(),
@@ -66,7 +66,7 @@ impl Compiler {
         checks.into()
     }
 
-    pub(super) fn patterns(&mut self, values: &[Spanned<String>]) -> Box<[Pattern]> {
+    pub(super) fn patterns(values: &[Spanned<String>]) -> Box<[Pattern]> {
         values.iter().map(|value| Pattern::parse(value)).collect()
     }
 

@@ -90,7 +90,7 @@ impl Compiler {
         ] {
             let subjects = [
                 (principals, Subject::Identity(self.principals(principals))),
-                (namespaces, Subject::Identity(self.namespaces(namespaces))),
+                (namespaces, Subject::Identity(Self::namespaces(namespaces))),
                 (
                     service_accounts,
                     Subject::Identity(self.service_accounts(service_accounts, meta)),
@@ -145,7 +145,7 @@ impl Compiler {
         patterns.into()
     }
 
-    pub(super) fn namespaces(&mut self, values: &[Spanned<String>]) -> Box<[IdentityPattern]> {
+    pub(super) fn namespaces(values: &[Spanned<String>]) -> Box<[IdentityPattern]> {
         values
             .iter()
             .map(|value| IdentityPattern::namespace(value))

@@ -97,17 +97,15 @@ impl Decode for TargetRef {
 impl Decode for Rule {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
-            let from = f
-                .list::<From>("from")
+            let from = decoded::<From>(f, "from")
                 .into_iter()
                 .map(|From(source)| source)
                 .collect();
-            let to = f
-                .list::<To>("to")
+            let to = decoded::<To>(f, "to")
                 .into_iter()
                 .map(|To(operation)| operation)
                 .collect();
-            let when = f.list("when");
+            let when = decoded(f, "when");
             Some(Self {
                 at: f.cursor().at(),
                 path: f.cursor().path.clone(),
@@ -229,12 +227,28 @@ impl Decode for Condition {
     }
 }
 
+/// The elements of a list that is absent or has some. Istio reads `from: []` like no `from` at all, so that
+/// a template that rendered nothing would let everybody in; here it is refused.
+fn elements<'a>(f: &mut Fields<'a>, name: &'static str) -> Vec<Cursor<'a>> {
+    let Some(cursor) = f.get(name) else {
+        return Vec::new();
+    };
+    let items = cursor.items();
+    if items.as_ref().is_some_and(Vec::is_empty) {
+        let help = "write its values, or remove the field to leave it unrestricted";
+        let message = format!("`{name}` is an empty list, which would restrict nothing");
+        cursor.error(codes::INVALID_LENGTH, message, Some(help.to_owned()));
+    }
+    items.unwrap_or_default()
+}
+
+fn decoded<T: Decode>(f: &mut Fields<'_>, name: &'static str) -> Vec<T> {
+    elements(f, name).iter().filter_map(T::decode).collect()
+}
+
 /// A list of texts; an empty text never matches anything and is refused, as in Istio.
 fn texts(f: &mut Fields<'_>, name: &'static str) -> Vec<Spanned<String>> {
-    let items = f
-        .get(name)
-        .and_then(|cursor| cursor.items())
-        .unwrap_or_default();
+    let items = elements(f, name);
     let text = |item: &Cursor<'_>| match item.text()? {
         "" => item.invalid("a value: it is empty"),
         text => Some(item.spanned(text.to_owned())),
@@ -243,7 +257,7 @@ fn texts(f: &mut Fields<'_>, name: &'static str) -> Vec<Spanned<String>> {
 }
 
 fn blocks(f: &mut Fields<'_>, name: &'static str) -> Vec<Spanned<String>> {
-    f.list::<Spanned<CidrText>>(name)
+    decoded::<Spanned<CidrText>>(f, name)
         .into_iter()
         .map(|block| block.map(|CidrText(text)| text))
         .collect()
@@ -251,10 +265,7 @@ fn blocks(f: &mut Fields<'_>, name: &'static str) -> Vec<Spanned<String>> {
 
 /// Ports are texts here, unlike everywhere else in Istio.
 fn ports(f: &mut Fields<'_>, name: &'static str) -> Vec<Spanned<u16>> {
-    let items = f
-        .get(name)
-        .and_then(|cursor| cursor.items())
-        .unwrap_or_default();
+    let items = elements(f, name);
     let port = |item: &Cursor<'_>| match item.text()?.parse::<u16>() {
         Ok(port) if port > 0 => Some(item.spanned(port)),
         _ => item.invalid("a port between 1 and 65535"),
