@@ -2,6 +2,7 @@
 
 mod observed;
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,9 +18,11 @@ pub use observed::{BodyEnd, BodyReport, Observed, grpc_status};
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a request body must be to travel upstream; implemented for every type that fits.
-pub trait RequestBody: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static {}
+///
+/// Its errors need to be shown only; they are for logs.
+pub trait RequestBody: Body<Data = Bytes, Error: fmt::Display> + Send + Unpin + 'static {}
 
-impl<B> RequestBody for B where B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static
+impl<B> RequestBody for B where B: Body<Data = Bytes, Error: fmt::Display> + Send + Unpin + 'static
 {}
 
 /// Why an upload ended before its end.
@@ -29,8 +32,8 @@ pub enum UploadError {
     #[error("the exchange ended before the request body did")]
     Cancelled,
     /// The sender of the request failed; the upstream must see a reset, never a clean end.
-    #[error("the request body failed")]
-    Body(#[source] BoxError),
+    #[error("the request body failed: {0}")]
+    Body(String),
 }
 
 /// What is known about an upload while it runs; shared by the body and whoever waits for the response.
@@ -110,7 +113,7 @@ impl<B: RequestBody> Body for Upload<B> {
         let Some(state) = &this.state else {
             return Pin::new(&mut this.inner)
                 .poll_frame(cx)
-                .map_err(|e| UploadError::Body(e.into()));
+                .map_err(|e| UploadError::Body(e.to_string()));
         };
         if state.cancelled.load(Ordering::Acquire) {
             return Poll::Ready(Some(Err(UploadError::Cancelled)));
@@ -128,7 +131,7 @@ impl<B: RequestBody> Body for Upload<B> {
             }
             Poll::Ready(Some(Err(error))) => {
                 state.failed.store(true, Ordering::Release);
-                Poll::Ready(Some(Err(UploadError::Body(error.into()))))
+                Poll::Ready(Some(Err(UploadError::Body(error.to_string()))))
             }
             Poll::Ready(None) => {
                 state.finished.store(true, Ordering::Release);

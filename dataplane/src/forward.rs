@@ -88,7 +88,18 @@ impl<B: RequestBody> Forwarder<B> {
     /// Headers are the caller's work ([`crate::headers`]): hop-by-hop headers stripped (upgrades kept), Host
     /// set. `deadline` bounds the whole exchange: before the response's head it is answered with 504, later
     /// it breaks the body off, also one that drips. Dropping the future or the response's body cancels.
-    pub async fn forward(
+    // Declared `Send` for the same reason as `Upstreams::send`.
+    pub fn forward(
+        &self,
+        snapshot: &Snapshot,
+        cluster: ClusterIndex,
+        request: Request<B>,
+        deadline: Option<Instant>,
+    ) -> impl Future<Output = Forwarded<B>> + Send {
+        self.to_cluster(snapshot, cluster, request, deadline)
+    }
+
+    async fn to_cluster(
         &self,
         snapshot: &Snapshot,
         cluster: ClusterIndex,
@@ -115,7 +126,16 @@ impl<B: RequestBody> Forwarder<B> {
     }
 
     /// Sends `request` to one given target, as the sidecar's own application.
-    pub async fn to_target(
+    pub fn to_target(
+        &self,
+        target: &Target,
+        request: Request<B>,
+        deadline: Option<Instant>,
+    ) -> impl Future<Output = Forwarded<B>> + Send {
+        self.to_one(target, request, deadline)
+    }
+
+    async fn to_one(
         &self,
         target: &Target,
         request: Request<B>,

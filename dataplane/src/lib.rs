@@ -17,6 +17,8 @@ pub mod random;
 pub mod resolve;
 pub mod snapshot;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 pub mod upstream;
 
 pub use body::{BoxError, RequestBody};

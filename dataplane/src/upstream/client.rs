@@ -175,7 +175,17 @@ impl<B: RequestBody> Upstreams<B> {
     ///
     /// # Errors
     /// [`UpstreamError`], with the request when nothing of it was sent.
-    pub async fn send(
+    // Declared `Send` here: left to be inferred by callers, it fails for bodies with boxed errors
+    // (rust-lang/rust#64552).
+    pub fn send(
+        &self,
+        target: &Target,
+        request: Request<B>,
+    ) -> impl Future<Output = Result<Response<UpstreamBody<B>>, UpstreamError<B>>> + Send {
+        self.replay(target, request)
+    }
+
+    async fn replay(
         &self,
         target: &Target,
         request: Request<B>,
