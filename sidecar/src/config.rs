@@ -1,0 +1,389 @@
+//! The sidecar's process file (`kind: SidecarConfig`), as written and as used.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use dataplane::telemetry::AccessTarget;
+use identity::keeper::IdentityConfig;
+use identity::{SpiffeId, TrustDomain};
+use policies::mesh::{Mesh, PathNormalization};
+use policies::workload::Workload;
+use runtime::config::{ConfigDocument, resolve};
+use runtime::listen::TakenPorts;
+use runtime::log::LogConfig;
+use serde::Deserialize;
+
+/// What a running sidecar needs to know, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) workload: Workload,
+    pub(crate) mesh: Mesh,
+    /// The identity of [`Self::workload`].
+    pub(crate) id: SpiffeId,
+    pub(crate) identity: IdentityConfig,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) policies: Vec<PathBuf>,
+    pub(crate) inbound: Vec<Inbound>,
+    pub(crate) outbound: Option<SocketAddr>,
+    pub(crate) probe: Option<Probe>,
+    pub(crate) admin: SocketAddr,
+    pub(crate) taken_ports: TakenPorts,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) log: LogConfig,
+    pub(crate) access_log: AccessTarget,
+    pub(crate) limits: Limits,
+    /// Peers whose `x-forwarded-for` and `x-forwarded-client-cert` are believed.
+    pub(crate) gateways: Vec<SpiffeId>,
+}
+
+/// One port of the workload.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Inbound {
+    /// The workload's port, as policies name it.
+    pub(crate) port: u16,
+    /// What the application speaks.
+    #[serde(default)]
+    pub(crate) protocol: AppProtocol,
+    /// Where the sidecar listens for the mesh.
+    pub(crate) listen: SocketAddr,
+    /// Where the application listens.
+    pub(crate) app: SocketAddr,
+}
+
+/// What the application speaks on a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AppProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http,
+    /// HTTP/2 by prior knowledge.
+    Http2,
+    /// gRPC: HTTP/2 by prior knowledge.
+    Grpc,
+}
+
+/// The plaintext port for health probes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Probe {
+    /// Where it listens.
+    pub(crate) listen: SocketAddr,
+    /// A path of the application that must answer 2xx or 3xx; absent: it must accept a connection.
+    pub(crate) path: Option<String>,
+}
+
+/// Bounds on what strangers may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    /// Open connections of all inbound listeners together, and again of the outbound listener.
+    pub(crate) connections: usize,
+    /// The longest request head, in bytes (8 KiB to 1 MiB).
+    pub(crate) header_bytes: usize,
+    /// The longest TLS handshake, and the longest wait for the first byte.
+    #[serde(with = "runtime::duration")]
+    pub(crate) handshake_timeout: Duration,
+    /// The longest time for a request head to arrive.
+    #[serde(with = "runtime::duration")]
+    pub(crate) header_timeout: Duration,
+    /// How long a connection may stay open without a request.
+    #[serde(with = "runtime::duration")]
+    pub(crate) idle_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            header_bytes: 64 * 1024,
+            handshake_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_mins(5),
+        }
+    }
+}
+
+/// The file as people write it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawConfig {
+    workload: RawWorkload,
+    identity: RawIdentity,
+    state_dir: PathBuf,
+    policies: Vec<PathBuf>,
+    default_namespace: Option<String>,
+    #[serde(default = "root_namespace")]
+    root_namespace: String,
+    #[serde(default)]
+    trust_domain_aliases: Vec<String>,
+    #[serde(default)]
+    path_normalization: RawNormalization,
+    #[serde(default)]
+    inbound: Vec<Inbound>,
+    outbound: Option<RawOutbound>,
+    probe: Option<Probe>,
+    #[serde(default = "admin_address")]
+    admin: SocketAddr,
+    #[serde(default)]
+    taken_ports: TakenPorts,
+    #[serde(default)]
+    drain: RawDrain,
+    #[serde(default)]
+    log: LogConfig,
+    #[serde(default)]
+    access_log: RawAccessLog,
+    #[serde(default)]
+    limits: Limits,
+    gateways: Option<Vec<String>>,
+}
+
+impl ConfigDocument for RawConfig {
+    const KIND: &'static str = "SidecarConfig";
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawWorkload {
+    name: String,
+    namespace: String,
+    service_account: String,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawIdentity {
+    trust_domain: String,
+    ca: String,
+    join_token: Option<PathBuf>,
+    #[serde(default, deserialize_with = "runtime::duration::deserialize_option")]
+    ttl: Option<Duration>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawOutbound {
+    listen: SocketAddr,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawDrain {
+    #[serde(with = "runtime::duration")]
+    timeout: Duration,
+}
+
+impl Default for RawDrain {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawAccessLog {
+    path: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+enum RawNormalization {
+    #[serde(rename = "NONE")]
+    None,
+    #[default]
+    #[serde(rename = "BASE", alias = "DEFAULT")]
+    Base,
+    #[serde(rename = "MERGE_SLASHES")]
+    MergeSlashes,
+    #[serde(rename = "DECODE_AND_MERGE_SLASHES")]
+    DecodeAndMergeSlashes,
+}
+
+impl From<RawNormalization> for PathNormalization {
+    fn from(raw: RawNormalization) -> Self {
+        match raw {
+            RawNormalization::None => Self::None,
+            RawNormalization::Base => Self::Base,
+            RawNormalization::MergeSlashes => Self::MergeSlashes,
+            RawNormalization::DecodeAndMergeSlashes => Self::DecodeAndMergeSlashes,
+        }
+    }
+}
+
+fn root_namespace() -> String {
+    "istio-system".to_owned()
+}
+
+fn admin_address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 15_000))
+}
+
+impl Config {
+    /// Reads and checks the process file.
+    pub(crate) fn load(path: &Path, overrides: &[String]) -> anyhow::Result<Self> {
+        let raw: RawConfig = runtime::config::load(path, overrides)?;
+        Self::checked(path, raw).with_context(|| format!("configuration `{}`", path.display()))
+    }
+
+    fn checked(path: &Path, raw: RawConfig) -> anyhow::Result<Self> {
+        let trust_domain = TrustDomain::parse(&raw.identity.trust_domain)?;
+        let workload = Workload {
+            name: raw.workload.name,
+            namespace: raw.workload.namespace,
+            service_account: raw.workload.service_account,
+            labels: raw.workload.labels,
+        };
+        let id = SpiffeId::for_workload(
+            &trust_domain,
+            &workload.namespace,
+            &workload.service_account,
+        )
+        .context("`workload` does not make an identity")?;
+        let gateways = match raw.gateways {
+            Some(gateways) => gateways
+                .iter()
+                .map(|gateway| {
+                    SpiffeId::parse(gateway).with_context(|| format!("`gateways`: `{gateway}`"))
+                })
+                .collect::<anyhow::Result<_>>()?,
+            None => vec![SpiffeId::for_workload(
+                &trust_domain,
+                &raw.root_namespace,
+                "istio-ingressgateway",
+            )?],
+        };
+        let mut ports = Vec::new();
+        for inbound in &raw.inbound {
+            anyhow::ensure!(
+                !ports.contains(&inbound.port),
+                "`inbound`: port `{}` stands twice",
+                inbound.port
+            );
+            ports.push(inbound.port);
+        }
+        anyhow::ensure!(
+            (8 * 1024..=1024 * 1024).contains(&raw.limits.header_bytes),
+            "`limits.headerBytes` is `{}`, expected 8192 to 1048576",
+            raw.limits.header_bytes
+        );
+        anyhow::ensure!(
+            raw.limits.connections > 0,
+            "`limits.connections` must be at least 1"
+        );
+        let state_dir = resolve(path, &raw.state_dir);
+        Ok(Self {
+            mesh: Mesh {
+                trust_domain: raw.identity.trust_domain,
+                trust_domain_aliases: raw.trust_domain_aliases,
+                root_namespace: raw.root_namespace,
+                default_namespace: raw
+                    .default_namespace
+                    .unwrap_or_else(|| workload.namespace.clone()),
+                path_normalization: raw.path_normalization.into(),
+            },
+            identity: IdentityConfig {
+                trust_domain,
+                ca: raw.identity.ca,
+                join_token: raw.identity.join_token.map(|token| resolve(path, &token)),
+                state_dir: state_dir.clone(),
+                spiffe_id: Some(id.clone()),
+                ttl: raw.identity.ttl,
+            },
+            id,
+            workload,
+            state_dir,
+            policies: raw
+                .policies
+                .iter()
+                .map(|policies| resolve(path, policies))
+                .collect(),
+            inbound: raw.inbound,
+            outbound: raw.outbound.map(|outbound| outbound.listen),
+            probe: raw.probe,
+            admin: raw.admin,
+            taken_ports: raw.taken_ports,
+            drain_timeout: raw.drain.timeout,
+            log: raw.log,
+            access_log: match raw.access_log.path {
+                Some(file) if file.as_os_str() != "-" => AccessTarget::File(resolve(path, &file)),
+                path => AccessTarget::from_path(path),
+            },
+            limits: raw.limits,
+            gateways,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"
+apiVersion: portcullis.dev/v1
+kind: SidecarConfig
+workload: {name: order-service-v1, namespace: my-app, serviceAccount: order-service, labels: {app: order-service, version: v1}}
+identity: {trustDomain: cluster.local, ca: "https://127.0.0.1:15012", joinToken: ./join.token}
+stateDir: ./state
+policies: [./policies]
+defaultNamespace: my-app
+inbound: [{port: 8080, protocol: http, listen: "127.0.0.1:15006", app: "127.0.0.1:9080"}]
+outbound: {listen: "127.0.0.1:15001"}
+probe: {listen: "127.0.0.1:15021"}
+admin: "127.0.0.1:15000"
+takenPorts: free
+drain: {timeout: 5s}
+log: {format: text, level: debug}
+accessLog: {path: "-"}
+"#;
+
+    fn load(text: &str, overrides: &[&str]) -> Result<Config, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sidecar.yaml");
+        std::fs::write(&path, text).unwrap();
+        let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+        Config::load(&path, &overrides).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn the_documented_file_loads() {
+        let config = load(FILE, &[]).unwrap();
+        assert_eq!(
+            config.id.as_str(),
+            "spiffe://cluster.local/ns/my-app/sa/order-service"
+        );
+        assert_eq!(config.drain_timeout, Duration::from_secs(5));
+        assert!(config.state_dir.is_absolute());
+        assert!(config.identity.join_token.unwrap().ends_with("join.token"));
+        assert_eq!(config.access_log, AccessTarget::Stdout);
+        assert_eq!(
+            config.gateways[0].as_str(),
+            "spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway"
+        );
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (overrides, message) in [
+            (
+                vec![
+                    "inbound=[{port: 1, listen: \"127.0.0.1:0\", app: \"127.0.0.1:1\"}, {port: 1, listen: \"127.0.0.1:0\", app: \"127.0.0.1:1\"}]",
+                ],
+                "port `1` stands twice",
+            ),
+            (vec!["workload.namespace=My App"], "workload"),
+            (vec!["limits.headerBytes=10"], "headerBytes"),
+            (vec!["outbund={}"], "outbund"),
+            (vec!["drain.timeout=5"], "not a duration"),
+        ] {
+            let error = load(FILE, &overrides).unwrap_err();
+            assert!(error.contains(message), "{message}: {error}");
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! Requests from the mesh to the application: who is it, may they, then the application.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use authz::{Facts, HttpFacts, MtlsMode};
+use dataplane::headers::{
+    RequestIdSource, TraceRole, Upgrades, XFCC, XfccMode, apply_xfcc, client_address,
+    ensure_request_id, ensure_trace, strip_edge, strip_hop_by_hop,
+};
+use dataplane::telemetry::{Party, PartyId, Reporter, Security};
+use dataplane::{LocalReply, Snapshot, Target, UpstreamProtocol, random};
+use http::header::{self, HeaderValue};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use identity::peer_of::ConnectionPeer;
+use identity::server::{ClientCertificates, server_config};
+use runtime::escape;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use crate::activity::InFlight;
+use crate::answer::{self, AnswerBody, DECISION};
+use crate::config::{AppProtocol, Inbound as Port};
+use crate::exchange::Exchange;
+use crate::http::{HttpServer, Speaks};
+use crate::proxy::{APP_CONNECT, Peer, Proxy};
+use crate::{tidy, tunnel};
+
+/// The first byte of every TLS record that begins a handshake (RFC 8446 §5.1).
+const HANDSHAKE_RECORD: u8 = 0x16;
+
+/// One port of the workload.
+pub(crate) struct Inbound {
+    proxy: Arc<Proxy>,
+    http: HttpServer,
+    tls: TlsAcceptor,
+    handshake_timeout: Duration,
+    port: u16,
+    app: Target,
+}
+
+impl Inbound {
+    pub(crate) fn new(
+        proxy: Arc<Proxy>,
+        http: HttpServer,
+        handshake_timeout: Duration,
+        port: &Port,
+    ) -> Self {
+        let alpn: &[&[u8]] = &[b"h2", b"http/1.1"];
+        let tls = server_config(&proxy.material, ClientCertificates::Require, alpn);
+        let protocol = match port.protocol {
+            AppProtocol::Http => UpstreamProtocol::Http1,
+            AppProtocol::Http2 | AppProtocol::Grpc => UpstreamProtocol::Http2,
+        };
+        Self {
+            proxy,
+            http,
+            tls: TlsAcceptor::from(tls),
+            handshake_timeout,
+            port: port.port,
+            app: Target::plaintext(port.app, protocol, APP_CONNECT),
+        }
+    }
+
+    /// Serves one connection to its end.
+    pub(crate) async fn serve(self: Arc<Self>, tcp: TcpStream, remote: SocketAddr) {
+        if let Err(error) = self.admit(tcp, remote).await {
+            tracing::debug!(%remote, port = self.port, %error, "connection refused");
+        }
+    }
+
+    /// Ends mTLS as PeerAuthentication wants it for this port now; what does not fit is closed without a word.
+    async fn admit(self: &Arc<Self>, tcp: TcpStream, remote: SocketAddr) -> io::Result<()> {
+        let Some(snapshot) = self.proxy.store.snapshot() else {
+            return Err(io::Error::other("no policy generation in force yet"));
+        };
+        let mode = snapshot.mtls.for_port(self.port);
+        drop(snapshot);
+        let local = tcp.local_addr()?;
+        let mtls = match mode {
+            MtlsMode::Disable => false,
+            MtlsMode::Strict | MtlsMode::Permissive => {
+                let first = timeout(self.handshake_timeout, first_byte(&tcp)).await??;
+                match (first, mode) {
+                    (HANDSHAKE_RECORD, _) => true,
+                    (_, MtlsMode::Permissive) => false,
+                    _ => return Err(io::Error::other("plaintext where mTLS is STRICT")),
+                }
+            }
+        };
+        if mtls {
+            self.serve_mtls(tcp, remote, local).await
+        } else {
+            let peer = Arc::new(Peer {
+                remote,
+                local,
+                proved: None,
+                sni: None,
+                party: PartyId::default(),
+                is_gateway: false,
+            });
+            self.drive(tcp, Speaks::Either, peer).await;
+            Ok(())
+        }
+    }
+
+    async fn serve_mtls(
+        self: &Arc<Self>,
+        tcp: TcpStream,
+        remote: SocketAddr,
+        local: SocketAddr,
+    ) -> io::Result<()> {
+        // Before the handshake: roots that change meanwhile make the first request check again.
+        let trust_generation = self.proxy.material.trust_generation();
+        let tls = timeout(self.handshake_timeout, self.tls.accept(tcp)).await??;
+        let (_, session) = tls.get_ref();
+        let proved = ConnectionPeer::new(session, trust_generation).map_err(io::Error::other)?;
+        let speaks = match session.alpn_protocol() {
+            Some(b"h2") => Speaks::Two,
+            _ => Speaks::One,
+        };
+        let id = &proved.identity().id;
+        let peer = Arc::new(Peer {
+            remote,
+            local,
+            sni: session
+                .server_name()
+                .map(|name| name.to_ascii_lowercase().into()),
+            party: self.proxy.metrics.party(&Party::peer(id)),
+            is_gateway: self.proxy.gateways.contains(id),
+            proved: Some(proved),
+        });
+        self.drive(tls, speaks, peer).await;
+        Ok(())
+    }
+
+    async fn drive<S>(self: &Arc<Self>, io: S, speaks: Speaks, peer: Arc<Peer>)
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let door = Arc::clone(self);
+        let answer = move |request, in_flight| {
+            Arc::clone(&door).answer(Arc::clone(&peer), request, in_flight)
+        };
+        self.http.serve(io, speaks, answer).await;
+    }
+
+    /// One request: one snapshot, one form, one decision, then the application.
+    async fn answer(
+        self: Arc<Self>,
+        peer: Arc<Peer>,
+        mut request: Request<Incoming>,
+        in_flight: InFlight,
+    ) -> Response<AnswerBody> {
+        let proxy = &self.proxy;
+        let mut exchange =
+            Exchange::begin(proxy, Reporter::Destination, &peer, &request, in_flight);
+        let Some(snapshot) = proxy.store.snapshot() else {
+            return answer::local(exchange, &LocalReply::not_ready());
+        };
+        exchange.seen.destination = proxy.party;
+        exchange.seen.service = proxy.own_service(&snapshot);
+        if peer.proved.is_some() {
+            exchange.seen.security = Security::MutualTls;
+        }
+        if let Err(reply) = self.check(&peer, &mut request) {
+            return answer::local(exchange, &reply);
+        }
+        exchange.tidied(&request, snapshot.generation);
+        if let Err(refusal) = self.judge(&snapshot, &peer, &request, &mut exchange) {
+            let response = answer::local(exchange, &refusal.reply);
+            return answer::with_header(response, &DECISION, refusal.id);
+        }
+        drop(snapshot);
+        let trace = ensure_trace(request.headers_mut(), TraceRole::Forward);
+        ensure_request_id(request.headers_mut(), RequestIdSource::Caller);
+        exchange.known_as(&request, trace);
+        self.forward(request, exchange).await
+    }
+
+    /// Today's roots, one form, and no word of the client about who it is.
+    fn check(&self, peer: &Peer, request: &mut Request<Incoming>) -> Result<(), LocalReply> {
+        let proxy = &self.proxy;
+        if let Some(proved) = &peer.proved
+            && !proved.still_trusted(&proxy.material, SystemTime::now())
+        {
+            return Err(LocalReply {
+                body: "the client certificate is no longer trusted".into(),
+                ..LocalReply::denied("peer_no_longer_trusted")
+            });
+        }
+        tidy::tidy(request, proxy.normalization)?;
+        let headers = request.headers_mut();
+        if peer.proved.is_none() {
+            strip_edge(headers);
+        }
+        // A gateway tells who its own client was; what anybody else says about that is dropped.
+        if !peer.is_gateway {
+            headers.remove(&XFCC);
+        }
+        apply_xfcc(
+            headers,
+            XfccMode::AppendForward,
+            Some(&proxy.id),
+            peer.identity(),
+        );
+        Ok(())
+    }
+
+    fn judge(
+        &self,
+        snapshot: &Snapshot,
+        peer: &Peer,
+        request: &Request<Incoming>,
+        exchange: &mut Exchange,
+    ) -> Result<(), Refusal> {
+        let source_ip = peer.remote.ip().to_canonical();
+        let facts = Facts {
+            peer: peer.identity().map(|identity| &identity.id),
+            source_ip,
+            remote_ip: self.client_of(peer, request, source_ip),
+            destination_ip: peer.local.ip().to_canonical(),
+            destination_port: self.port,
+            sni: peer.sni.as_deref(),
+            http: Some(HttpFacts {
+                method: request.method().as_str(),
+                host: tidy::host(request),
+                path: request.uri().path(),
+                headers: request.headers(),
+            }),
+        };
+        let decision = snapshot.authz.decide(&facts);
+        if let Some(rule) = &decision.by {
+            exchange.note(|record| record.policy = Some(rule.to_string().into()));
+        }
+        if decision.is_allowed() {
+            return Ok(());
+        }
+        let id = format!("{:016x}", random::number());
+        let details = decision.denial_details();
+        tracing::debug!(
+            decision = id,
+            %details,
+            at = decision.by.map(|rule| tracing::field::display(rule.at)),
+            peer = peer.identity().map(|identity| identity.id.as_str()),
+            method = %request.method(),
+            path = %escape::escape(request.uri().path(), escape::LIMIT),
+            generation = snapshot.generation,
+            "request denied"
+        );
+        exchange.note(|record| record.decision_id = Some(id.as_str().into()));
+        Err(Refusal {
+            reply: LocalReply::denied(details),
+            id: HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static("")),
+        })
+    }
+
+    /// `remote.ip`: behind a gateway what the gateway says, else the peer (istio-semantics 9.1).
+    fn client_of(&self, peer: &Peer, request: &Request<Incoming>, source: IpAddr) -> IpAddr {
+        if peer.is_gateway {
+            client_address(request.headers(), source, 1)
+        } else {
+            source
+        }
+    }
+
+    async fn forward(
+        self: Arc<Self>,
+        mut request: Request<Incoming>,
+        mut exchange: Box<Exchange>,
+    ) -> Response<AnswerBody> {
+        let upgrade = tunnel::wish(&mut request, self.app.protocol);
+        let upgrades = if upgrade.is_some() {
+            Upgrades::Keep
+        } else {
+            Upgrades::Strip
+        };
+        strip_hop_by_hop(request.headers_mut(), upgrades);
+        // Reading the body sends the client its `100 Continue`; the application need not know.
+        request.headers_mut().remove(header::EXPECT);
+        let sent = self
+            .proxy
+            .forwarder
+            .to_target(&self.app, request, None)
+            .await;
+        exchange.outcome(sent.outcome);
+        match sent.result {
+            Ok(response) => tunnel::or_body(response, upgrade, exchange, &self.proxy.life),
+            Err(reply) => answer::local(exchange, &reply),
+        }
+    }
+}
+
+/// A decision against the request.
+struct Refusal {
+    reply: LocalReply,
+    id: HeaderValue,
+}
+
+/// Looks at the first byte without taking it.
+async fn first_byte(tcp: &TcpStream) -> io::Result<u8> {
+    let mut first = [0];
+    match tcp.peek(&mut first).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(first[0]),
+    }
+}

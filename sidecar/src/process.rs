@@ -1,0 +1,313 @@
+//! The sidecar as a process: builds the parts, opens the listeners, serves until it has drained.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use dataplane::telemetry::{AccessLog, Party, RequestMetrics};
+use dataplane::upstream::Limits as UpstreamLimits;
+use dataplane::{Forwarder, PolicyStore, ProxyContext, Role, Upstreams};
+use http::StatusCode;
+use identity::keeper::{IdentityKeeper, KeeperState};
+use runtime::admin::{Admin, AdminResponse};
+use runtime::documents::DocumentSource;
+use runtime::health::{ConditionHandle, Readiness};
+use runtime::lifecycle::{Drained, Lifecycle};
+use runtime::listen;
+use runtime::log::LogHandle;
+use runtime::metrics::Metrics;
+use runtime::state_dir::StateDir;
+use tokio::sync::Semaphore;
+
+use crate::config::Config;
+use crate::http::HttpServer;
+use crate::inbound::Inbound;
+use crate::outbound::Outbound;
+use crate::probe;
+use crate::proxy::{Names, Proxy};
+use crate::{accept, status};
+
+pub(crate) const COMPONENT: &str = "sidecar";
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How long the access log may take to be written out at the end.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// What the admin port shows.
+#[derive(Clone, Debug)]
+pub(crate) struct Parts {
+    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) keeper: IdentityKeeper,
+    pub(crate) readiness: Readiness,
+}
+
+/// Runs the sidecar until it has drained.
+pub(crate) async fn run(config: Config, log: LogHandle) -> anyhow::Result<()> {
+    let state = StateDir::open(&config.state_dir)?;
+    let _lock = state.lock()?;
+    let life = Lifecycle::install(config.drain_timeout).context("cannot listen to signals")?;
+    let metrics = Metrics::new(COMPONENT, VERSION)?;
+    let readiness = Readiness::new();
+    let listeners = Listeners::bind(&config, &state)?;
+
+    let keeper = identity::keeper::spawn(config.identity.clone())?;
+    let parts = Parts {
+        proxy: Arc::new(build(&config, &keeper, &metrics, &life)?),
+        keeper,
+        readiness,
+    };
+    follow_identity(&parts);
+    follow_policy(&parts);
+    follow_signals(&parts);
+    listeners.open(&config, &parts, admin(&parts, metrics, log));
+    tracing::info!(
+        version = VERSION,
+        workload = config.workload.name,
+        identity = config.id.as_str(),
+        "sidecar started"
+    );
+
+    life.drain_begun().await;
+    parts.proxy.forwarder.upstreams.close_idle();
+    match life.drained().await {
+        Drained::Clean => tracing::info!("drained, goodbye"),
+        Drained::Cut { open } => tracing::warn!(open, "drain deadline passed, connections cut"),
+    }
+    parts.proxy.access_log.flush(LAST_LINES);
+    Ok(())
+}
+
+fn build(
+    config: &Config,
+    keeper: &IdentityKeeper,
+    metrics: &Metrics,
+    life: &Lifecycle,
+) -> anyhow::Result<Proxy> {
+    let context = ProxyContext {
+        mesh: config.mesh.clone(),
+        workload: config.workload.clone(),
+        role: Role::Sidecar,
+    };
+    let registry = metrics.registry();
+    let documents = DocumentSource::new(config.policies.clone());
+    let store = PolicyStore::start(documents, context, registry)?;
+    let requests = RequestMetrics::new(registry, RequestMetrics::DEFAULT_MAX_SERIES)?;
+    let access_log = AccessLog::start(config.access_log.clone(), registry)?;
+    access_log
+        .reopen_on_sigusr1()
+        .context("cannot listen to SIGUSR1")?;
+    let workload = &config.workload;
+    let party = requests.party(&Party::workload(
+        &workload.name,
+        &workload.namespace,
+        Some(&config.id),
+        |label| workload.labels.get(label).map(String::as_str),
+    ));
+    let upstreams = Upstreams::new(keeper.material(), UpstreamLimits::default());
+    Ok(Proxy {
+        store,
+        material: keeper.material(),
+        forwarder: Forwarder::new(upstreams),
+        metrics: requests,
+        access_log,
+        life: life.clone(),
+        id: config.id.clone(),
+        workload: workload.clone(),
+        normalization: config.mesh.path_normalization,
+        gateways: config.gateways.clone(),
+        party,
+        names: ArcSwap::from_pointee(Names::default()),
+    })
+}
+
+/// Ready while there is a certificate that has not expired; a CA that is gone is told and waited for.
+fn follow_identity(parts: &Parts) {
+    let condition = parts.readiness.condition("identity");
+    let mut status = parts.keeper.status();
+    tokio::spawn(async move {
+        loop {
+            let now = status.borrow_and_update().clone();
+            match now.state {
+                KeeperState::Valid | KeeperState::Failing => condition.set_ready(),
+                KeeperState::Waiting => condition.set_not_ready(match now.last_error {
+                    Some(error) => format!("no valid certificate: {error}"),
+                    None => "waiting for the first certificate".to_owned(),
+                }),
+            }
+            if status.changed().await.is_err() {
+                condition.set_not_ready("the identity keeper has stopped");
+                return;
+            }
+        }
+    });
+}
+
+/// Ready once there is a good generation; it stays in force whatever is edited later.
+fn follow_policy(parts: &Parts) {
+    let condition = parts.readiness.condition("policy");
+    let store = parts.proxy.store.clone();
+    tokio::spawn(async move {
+        let mut moved = store.subscribe();
+        loop {
+            let state = store.state();
+            match (&state.snapshot, &state.rejected) {
+                (Some(_), _) => {
+                    condition.set_ready();
+                    return;
+                }
+                (None, Some(_)) => {
+                    condition
+                        .set_not_ready("the documents have errors; see policy.rejected of /status");
+                }
+                (None, None) => condition.set_not_ready("reading the documents"),
+            }
+            drop(state);
+            if moved.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// SIGHUP reads the documents again; the drain makes us unready.
+fn follow_signals(parts: &Parts) {
+    let life = parts.proxy.life.clone();
+    let store = parts.proxy.store.clone();
+    let mut reloads = life.reloads();
+    tokio::spawn(async move {
+        while reloads.changed().await.is_ok() {
+            store.reload();
+        }
+    });
+    let serving: ConditionHandle = parts.readiness.condition("serving");
+    serving.set_ready();
+    let life = parts.proxy.life.clone();
+    tokio::spawn(async move {
+        life.drain_begun().await;
+        serving.set_not_ready("draining");
+    });
+}
+
+fn admin(parts: &Parts, metrics: Metrics, log: LogHandle) -> Admin {
+    let shown = parts.clone();
+    let keeper = parts.keeper.clone();
+    let store = parts.proxy.store.clone();
+    Admin::builder()
+        .metrics(metrics)
+        .readiness(parts.readiness.clone())
+        .version(COMPONENT, VERSION)
+        .logging(log)
+        .get("/status", move |_| {
+            let page = status::page(&shown);
+            async move { page }
+        })
+        .post("/identity/renew", move |_| {
+            keeper.renew_now();
+            async { AdminResponse::text(StatusCode::ACCEPTED, "renewal asked for\n") }
+        })
+        .post("/reload", move |_| {
+            store.reload();
+            async { AdminResponse::text(StatusCode::ACCEPTED, "reload asked for\n") }
+        })
+        .build()
+}
+
+/// Every socket of the process, bound before anything is served.
+struct Listeners {
+    inbound: Vec<TcpListener>,
+    outbound: Option<TcpListener>,
+    probe: Option<TcpListener>,
+    admin: TcpListener,
+}
+
+impl Listeners {
+    fn bind(config: &Config, state: &StateDir) -> anyhow::Result<Self> {
+        let previous = state.ports().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the ports of the last start are forgotten");
+            BTreeMap::new()
+        });
+        let mut ports = BTreeMap::new();
+        let mut bind = |name: String, wanted: SocketAddr| -> anyhow::Result<TcpListener> {
+            let before = previous.get(&name).copied();
+            let listener = listen::bind(wanted, config.taken_ports, before)
+                .with_context(|| format!("listener `{name}`"))?;
+            ports.insert(name, listener.local_addr()?);
+            Ok(listener)
+        };
+        let inbound = config
+            .inbound
+            .iter()
+            .map(|port| bind(format!("inbound:{}", port.port), port.listen))
+            .collect::<anyhow::Result<_>>()?;
+        let mut optional = |name: &str, wanted: Option<SocketAddr>| {
+            wanted
+                .map(|wanted| bind(name.to_owned(), wanted))
+                .transpose()
+        };
+        let listeners = Self {
+            inbound,
+            outbound: optional("outbound", config.outbound)?,
+            probe: optional("probe", config.probe.as_ref().map(|probe| probe.listen))?,
+            admin: bind("admin".to_owned(), config.admin)?,
+        };
+        state.publish_ports(&ports)?;
+        Ok(listeners)
+    }
+
+    /// Starts a task per listener.
+    fn open(self, config: &Config, parts: &Parts, admin: Admin) {
+        let life = &parts.proxy.life;
+        let limits = config.limits;
+        let server = || HttpServer::new(limits, life.clone());
+        let places = Arc::new(Semaphore::new(
+            limits.connections.min(Semaphore::MAX_PERMITS),
+        ));
+        for (listener, port) in self.inbound.into_iter().zip(&config.inbound) {
+            let proxy = Arc::clone(&parts.proxy);
+            let door = Arc::new(Inbound::new(
+                proxy,
+                server(),
+                limits.handshake_timeout,
+                port,
+            ));
+            let accepting = accept::accept(
+                listener,
+                Arc::clone(&places),
+                life.clone(),
+                move |tcp, remote| Arc::clone(&door).serve(tcp, remote),
+            );
+            spawn("inbound", accepting);
+        }
+        if let Some(listener) = self.outbound {
+            let places = Arc::new(Semaphore::new(
+                limits.connections.min(Semaphore::MAX_PERMITS),
+            ));
+            let door = Arc::new(Outbound::new(Arc::clone(&parts.proxy), server()));
+            let accepting = accept::accept(listener, places, life.clone(), move |tcp, remote| {
+                Arc::clone(&door).serve(tcp, remote)
+            });
+            spawn("outbound", accepting);
+        }
+        if let Some(listener) = self.probe {
+            let app = probe::App {
+                address: config.inbound.first().map(|port| port.app),
+                path: config.probe.as_ref().and_then(|probe| probe.path.clone()),
+            };
+            let pages = probe::pages(parts.readiness.clone(), app);
+            // Health and admin are served to the very end: a drain is watched there.
+            spawn("probe", pages.serve(listener, std::future::pending()));
+        }
+        spawn("admin", admin.serve(self.admin, std::future::pending()));
+    }
+}
+
+fn spawn(name: &'static str, serving: impl Future<Output = std::io::Result<()>> + Send + 'static) {
+    tokio::spawn(async move {
+        if let Err(error) = serving.await {
+            tracing::error!(listener = name, %error, "listener failed");
+        }
+    });
+}

@@ -1,0 +1,132 @@
+//! One form for every request: what is judged, routed and forwarded is the same text.
+
+use authz::{PathError, normalize};
+use dataplane::LocalReply;
+use dataplane::telemetry::ResponseFlags;
+use http::header::{self, HeaderValue};
+use http::uri::{Authority, PathAndQuery};
+use http::{Method, Request, StatusCode, Uri, Version};
+use policies::mesh::PathNormalization;
+
+/// Checks the head of a request and brings it into origin form: a canonical path with the query untouched, and the
+/// authority in exactly one Host header. An absolute-form target or `:authority` wins over Host (RFC 9112 §3.2.2).
+pub(crate) fn tidy<B>(request: &mut Request<B>, mode: PathNormalization) -> Result<(), LocalReply> {
+    if request.method() == Method::CONNECT {
+        return Err(CONNECT_REFUSED);
+    }
+    if request.version() < Version::HTTP_2 {
+        check_transfer_encoding(request)?;
+    }
+    settle_authority(request)?;
+    settle_path(request, mode)
+}
+
+/// The Host of a tidied request.
+pub(crate) fn host<B>(request: &Request<B>) -> &str {
+    request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default()
+}
+
+const CONNECT_REFUSED: LocalReply = LocalReply::new(
+    StatusCode::METHOD_NOT_ALLOWED,
+    "CONNECT is not supported: send the request itself to the proxy, as http://host/path",
+    ResponseFlags::NONE,
+    "connect_refused",
+);
+
+fn check_transfer_encoding<B>(request: &Request<B>) -> Result<(), LocalReply> {
+    let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
+    let known = match (codings.next(), codings.next()) {
+        (None, _) => return Ok(()),
+        (Some(only), None) => only
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    };
+    // hyper reads such a message by its chunks, drops the length and closes the connection afterwards; two
+    // framings are refused where both are still to be seen (RFC 9112 §6.3).
+    if !known || request.headers().contains_key(header::CONTENT_LENGTH) {
+        return Err(LocalReply::bad_request(
+            "unknown or ambiguous transfer coding",
+        ));
+    }
+    Ok(())
+}
+
+fn settle_authority<B>(request: &mut Request<B>) -> Result<(), LocalReply> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let sent = hosts.next();
+    if hosts.next().is_some() {
+        return Err(LocalReply::bad_request("more than one Host header"));
+    }
+    let target = request.uri().authority();
+    let settled = match (target, sent) {
+        (None, None) => return Err(LocalReply::bad_request("the request names no host")),
+        (None, Some(host)) => {
+            check_authority(host.as_bytes())?;
+            return Ok(());
+        }
+        (Some(target), sent) => {
+            check_authority(target.as_str().as_bytes())?;
+            let same = sent.is_none_or(|host| {
+                host.as_bytes()
+                    .eq_ignore_ascii_case(target.as_str().as_bytes())
+            });
+            // RFC 9113 §8.3.1 lets a server refuse; on HTTP/1 a proxy must take the target.
+            if !same && request.version() == Version::HTTP_2 {
+                return Err(LocalReply::bad_request("Host differs from :authority"));
+            }
+            HeaderValue::from_str(target.as_str())
+                .map_err(|_| LocalReply::bad_request("the host is malformed"))?
+        }
+    };
+    request.headers_mut().insert(header::HOST, settled);
+    Ok(())
+}
+
+fn check_authority(host: &[u8]) -> Result<(), LocalReply> {
+    let malformed = || LocalReply::bad_request("the host is malformed");
+    let authority = Authority::try_from(host).map_err(|_| malformed())?;
+    let text = authority.as_str();
+    let name = authority.host();
+    let port_is_good = text.len() == name.len() || authority.port_u16().is_some();
+    if name.is_empty() || text.contains('@') || !port_is_good {
+        return Err(malformed());
+    }
+    Ok(())
+}
+
+fn settle_path<B>(request: &mut Request<B>, mode: PathNormalization) -> Result<(), LocalReply> {
+    let uri = request.uri();
+    let path = normalize(uri.path(), mode).map_err(|error| {
+        LocalReply::bad_request(match error {
+            PathError::Nul => "the path holds a NUL character",
+            PathError::ControlCharacter(_) => "the path holds a control character",
+            _ => "the path is malformed",
+        })
+    })?;
+    let origin_form = uri.scheme().is_none() && uri.authority().is_none();
+    if origin_form && path == uri.path() {
+        return Ok(());
+    }
+    let target = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.into_owned(),
+    };
+    set_target(request, target)
+}
+
+/// Replaces path and query of a tidied request.
+pub(crate) fn set_target<B>(request: &mut Request<B>, target: String) -> Result<(), LocalReply> {
+    let target = PathAndQuery::try_from(target)
+        .map_err(|_| LocalReply::bad_request("the path is malformed"))?;
+    *request.uri_mut() = Uri::from(target);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
