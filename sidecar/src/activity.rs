@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     const SOON: Duration = Duration::from_millis(20);
-    const LATE: Duration = Duration::from_secs(60);
+    const LATE: Duration = Duration::from_mins(1);
 
     #[test]
     fn a_slow_head_is_told_from_an_idle_connection() {

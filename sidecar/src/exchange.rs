@@ -38,7 +38,7 @@ impl Exchange {
         peer: &Peer,
         request: &Request<B>,
         in_flight: InFlight,
-    ) -> Box<Self> {
+    ) -> Self {
         let protocol = if is_grpc(request.headers()) {
             RequestProtocol::Grpc
         } else {
@@ -48,7 +48,7 @@ impl Exchange {
             .access_log
             .is_on()
             .then(|| Box::new(first_record(peer, request)));
-        Box::new(Self {
+        Self {
             proxy: Arc::clone(proxy),
             _in_flight: in_flight,
             started: Instant::now(),
@@ -69,7 +69,7 @@ impl Exchange {
             answered: false,
             upload: None,
             record,
-        })
+        }
     }
 
     /// Whether the caller speaks gRPC.

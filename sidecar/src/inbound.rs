@@ -157,8 +157,8 @@ impl Inbound {
         in_flight: InFlight,
     ) -> Response<AnswerBody> {
         let proxy = &self.proxy;
-        let mut exchange =
-            Exchange::begin(proxy, Reporter::Destination, &peer, &request, in_flight);
+        let account = Exchange::begin(proxy, Reporter::Destination, &peer, &request, in_flight);
+        let mut exchange = Box::new(account);
         let Some(snapshot) = proxy.store.snapshot() else {
             return answer::local(exchange, &LocalReply::not_ready());
         };
@@ -183,15 +183,15 @@ impl Inbound {
     }
 
     /// Today's roots, one form, and no word of the client about who it is.
-    fn check(&self, peer: &Peer, request: &mut Request<Incoming>) -> Result<(), LocalReply> {
+    fn check(&self, peer: &Peer, request: &mut Request<Incoming>) -> Result<(), Box<LocalReply>> {
         let proxy = &self.proxy;
         if let Some(proved) = &peer.proved
             && !proved.still_trusted(&proxy.material, SystemTime::now())
         {
-            return Err(LocalReply {
+            return Err(Box::new(LocalReply {
                 body: "the client certificate is no longer trusted".into(),
                 ..LocalReply::denied("peer_no_longer_trusted")
-            });
+            }));
         }
         tidy::tidy(request, proxy.normalization)?;
         let headers = request.headers_mut();
@@ -217,12 +217,12 @@ impl Inbound {
         peer: &Peer,
         request: &Request<Incoming>,
         exchange: &mut Exchange,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Box<Refusal>> {
         let source_ip = peer.remote.ip().to_canonical();
         let facts = Facts {
             peer: peer.identity().map(|identity| &identity.id),
             source_ip,
-            remote_ip: self.client_of(peer, request, source_ip),
+            remote_ip: client_of(peer, request, source_ip),
             destination_ip: peer.local.ip().to_canonical(),
             destination_port: self.port,
             sni: peer.sni.as_deref(),
@@ -253,19 +253,10 @@ impl Inbound {
             "request denied"
         );
         exchange.note(|record| record.decision_id = Some(id.as_str().into()));
-        Err(Refusal {
+        Err(Box::new(Refusal {
             reply: LocalReply::denied(details),
             id: HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static("")),
-        })
-    }
-
-    /// `remote.ip`: behind a gateway what the gateway says, else the peer (istio-semantics 9.1).
-    fn client_of(&self, peer: &Peer, request: &Request<Incoming>, source: IpAddr) -> IpAddr {
-        if peer.is_gateway {
-            client_address(request.headers(), source, 1)
-        } else {
-            source
-        }
+        }))
     }
 
     async fn forward(
@@ -292,6 +283,15 @@ impl Inbound {
             Ok(response) => tunnel::or_body(response, upgrade, exchange, &self.proxy.life),
             Err(reply) => answer::local(exchange, &reply),
         }
+    }
+}
+
+/// `remote.ip`: behind a gateway what the gateway says, else the peer (istio-semantics 9.1).
+fn client_of(peer: &Peer, request: &Request<Incoming>, source: IpAddr) -> IpAddr {
+    if peer.is_gateway {
+        client_address(request.headers(), source, 1)
+    } else {
+        source
     }
 }
 

@@ -66,7 +66,8 @@ impl Outbound {
         in_flight: InFlight,
     ) -> Response<AnswerBody> {
         let proxy = &self.proxy;
-        let mut exchange = Exchange::begin(proxy, Reporter::Source, &peer, &request, in_flight);
+        let account = Exchange::begin(proxy, Reporter::Source, &peer, &request, in_flight);
+        let mut exchange = Box::new(account);
         exchange.seen.security = Security::Unknown;
         let Some(snapshot) = proxy.store.snapshot() else {
             return answer::local(exchange, &LocalReply::not_ready());
@@ -173,7 +174,7 @@ fn rewrite(
     route: &HttpRoute,
     of_destination: &HeaderOps,
     request: &mut Request<Incoming>,
-) -> Result<(), LocalReply> {
+) -> Result<(), Box<LocalReply>> {
     let mut authority = None;
     if let Some(rewrite) = &route.rewrite {
         authority = rewrite.authority.as_ref();
@@ -193,7 +194,7 @@ fn rewrite(
     Ok(())
 }
 
-fn set_path(change: &PathRewrite, request: &mut Request<Incoming>) -> Result<(), LocalReply> {
+fn set_path(change: &PathRewrite, request: &mut Request<Incoming>) -> Result<(), Box<LocalReply>> {
     let mut target = change.apply(request.uri().path());
     if let Some(query) = request.uri().query() {
         target.push('?');

@@ -10,9 +10,12 @@ use policies::mesh::PathNormalization;
 
 /// Checks the head of a request and brings it into origin form: a canonical path with the query untouched, and the
 /// authority in exactly one Host header. An absolute-form target or `:authority` wins over Host (RFC 9112 §3.2.2).
-pub(crate) fn tidy<B>(request: &mut Request<B>, mode: PathNormalization) -> Result<(), LocalReply> {
+pub(crate) fn tidy<B>(
+    request: &mut Request<B>,
+    mode: PathNormalization,
+) -> Result<(), Box<LocalReply>> {
     if request.method() == Method::CONNECT {
-        return Err(CONNECT_REFUSED);
+        return Err(Box::new(CONNECT_REFUSED));
     }
     if request.version() < Version::HTTP_2 {
         check_transfer_encoding(request)?;
@@ -37,7 +40,11 @@ const CONNECT_REFUSED: LocalReply = LocalReply::new(
     "connect_refused",
 );
 
-fn check_transfer_encoding<B>(request: &Request<B>) -> Result<(), LocalReply> {
+fn refuse<T>(why: &'static str) -> Result<T, Box<LocalReply>> {
+    Err(Box::new(LocalReply::bad_request(why)))
+}
+
+fn check_transfer_encoding<B>(request: &Request<B>) -> Result<(), Box<LocalReply>> {
     let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
     let known = match (codings.next(), codings.next()) {
         (None, _) => return Ok(()),
@@ -50,22 +57,20 @@ fn check_transfer_encoding<B>(request: &Request<B>) -> Result<(), LocalReply> {
     // hyper reads such a message by its chunks, drops the length and closes the connection afterwards; two
     // framings are refused where both are still to be seen (RFC 9112 §6.3).
     if !known || request.headers().contains_key(header::CONTENT_LENGTH) {
-        return Err(LocalReply::bad_request(
-            "unknown or ambiguous transfer coding",
-        ));
+        return refuse("unknown or ambiguous transfer coding");
     }
     Ok(())
 }
 
-fn settle_authority<B>(request: &mut Request<B>) -> Result<(), LocalReply> {
+fn settle_authority<B>(request: &mut Request<B>) -> Result<(), Box<LocalReply>> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let sent = hosts.next();
     if hosts.next().is_some() {
-        return Err(LocalReply::bad_request("more than one Host header"));
+        return refuse("more than one Host header");
     }
     let target = request.uri().authority();
     let settled = match (target, sent) {
-        (None, None) => return Err(LocalReply::bad_request("the request names no host")),
+        (None, None) => return refuse("the request names no host"),
         (None, Some(host)) => {
             check_authority(host.as_bytes())?;
             return Ok(());
@@ -78,32 +83,33 @@ fn settle_authority<B>(request: &mut Request<B>) -> Result<(), LocalReply> {
             });
             // RFC 9113 §8.3.1 lets a server refuse; on HTTP/1 a proxy must take the target.
             if !same && request.version() == Version::HTTP_2 {
-                return Err(LocalReply::bad_request("Host differs from :authority"));
+                return refuse("Host differs from :authority");
             }
-            HeaderValue::from_str(target.as_str())
-                .map_err(|_| LocalReply::bad_request("the host is malformed"))?
+            HeaderValue::from_str(target.as_str()).or_else(|_| refuse("the host is malformed"))?
         }
     };
     request.headers_mut().insert(header::HOST, settled);
     Ok(())
 }
 
-fn check_authority(host: &[u8]) -> Result<(), LocalReply> {
-    let malformed = || LocalReply::bad_request("the host is malformed");
-    let authority = Authority::try_from(host).map_err(|_| malformed())?;
+fn check_authority(host: &[u8]) -> Result<(), Box<LocalReply>> {
+    let authority = Authority::try_from(host).or_else(|_| refuse("the host is malformed"))?;
     let text = authority.as_str();
     let name = authority.host();
     let port_is_good = text.len() == name.len() || authority.port_u16().is_some();
     if name.is_empty() || text.contains('@') || !port_is_good {
-        return Err(malformed());
+        return refuse("the host is malformed");
     }
     Ok(())
 }
 
-fn settle_path<B>(request: &mut Request<B>, mode: PathNormalization) -> Result<(), LocalReply> {
+fn settle_path<B>(
+    request: &mut Request<B>,
+    mode: PathNormalization,
+) -> Result<(), Box<LocalReply>> {
     let uri = request.uri();
-    let path = normalize(uri.path(), mode).map_err(|error| {
-        LocalReply::bad_request(match error {
+    let path = normalize(uri.path(), mode).or_else(|error| {
+        refuse(match error {
             PathError::Nul => "the path holds a NUL character",
             PathError::ControlCharacter(_) => "the path holds a control character",
             _ => "the path is malformed",
@@ -121,9 +127,11 @@ fn settle_path<B>(request: &mut Request<B>, mode: PathNormalization) -> Result<(
 }
 
 /// Replaces path and query of a tidied request.
-pub(crate) fn set_target<B>(request: &mut Request<B>, target: String) -> Result<(), LocalReply> {
-    let target = PathAndQuery::try_from(target)
-        .map_err(|_| LocalReply::bad_request("the path is malformed"))?;
+pub(crate) fn set_target<B>(
+    request: &mut Request<B>,
+    target: String,
+) -> Result<(), Box<LocalReply>> {
+    let target = PathAndQuery::try_from(target).or_else(|_| refuse("the path is malformed"))?;
     *request.uri_mut() = Uri::from(target);
     Ok(())
 }
