@@ -195,4 +195,4 @@ fn signer(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -17,7 +17,6 @@ use crate::bundle;
 use crate::config::Config;
 use crate::entries;
 use crate::issuance::Issuance;
-use crate::store::Store;
 
 /// How often the mark beside the store is brought up to date.
 const CHECKPOINT: Duration = Duration::from_secs(5);
