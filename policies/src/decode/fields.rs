@@ -205,10 +205,9 @@ impl<'a> Fields<'a> {
     fn missing(&self, name: &'static str) {
         let path = self.cursor.path.field(name);
         let message = format!("`{path}` is missing");
+        let help = hints::example(&path.to_string()).map(|example| format!("add `{example}`"));
         let at = self.cursor.key_at();
-        self.cursor
-            .context
-            .report(Diagnostic::error(codes::MISSING_FIELD, at, path, message));
+        self.report(Diagnostic::error(codes::MISSING_FIELD, at, path, message).with_help_if(help));
     }
 
     fn report_unknown(&self) -> bool {

@@ -29,3 +29,22 @@ pub(super) fn misplaced(field: &str) -> Option<&'static str> {
     };
     Some(place)
 }
+
+/// What a missing field looks like, for a help line.
+pub(super) fn example(path: &str) -> Option<&'static str> {
+    let example = match path {
+        "metadata" => "metadata: {name: …}",
+        "metadata.name" => "name: …",
+        "spec.hosts" => "hosts: [order-service]",
+        "spec.host" => "host: order-service",
+        "spec.servers" => {
+            "servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [\"*\"]}]"
+        }
+        "spec.ports" => "ports: [{number: 8080, name: http, protocol: HTTP}]",
+        "spec.spiffeID" => "spiffeID: spiffe://cluster.local/ns/my-app/sa/order-service",
+        "spec.selectors" => "selectors: [\"join_token:order\"]",
+        "spec.address" => "address: 10.0.0.7",
+        _ => return None,
+    };
+    Some(example)
+}

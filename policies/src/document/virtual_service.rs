@@ -30,7 +30,11 @@ pub struct Destination {
 
 impl Document for VirtualService {
     fn spec(meta: Meta, f: &mut Fields<'_>) -> Option<Self> {
-        let hosts = f.list::<Spanned<HostText>>("hosts");
+        let hosts = if f.has("hosts") {
+            f.non_empty::<Spanned<HostText>>("hosts")
+        } else {
+            Some(Vec::new())
+        };
         let gateways = f.list::<Spanned<GatewayRef>>("gateways");
         let http: Vec<HttpRule> = f.list("http");
         f.unread(
@@ -48,13 +52,21 @@ impl Document for VirtualService {
             codes::EXPORT_TO_NOT_IN_FORCE,
             "the routes are visible in every namespace",
         );
-        // Only a delegate, which other documents name, has no hosts; and then it has no gateways either.
-        if hosts.is_empty()
-            && (f.has("hosts") || !gateways.is_empty() || !f.has("http") || meta.name.is_empty())
-        {
-            f.non_empty::<Spanned<HostText>>("hosts");
+        if !f.has("hosts") {
+            // Only a delegate, which other documents name, has no hosts; and then it has no gateways either.
+            if gateways.is_empty() && f.has("http") && !meta.name.is_empty() {
+                let message = format!(
+                    "{} `{}` has no hosts, so only `delegate` could use it, which is not in force yet: it has no effect",
+                    meta.kind,
+                    meta.qualified()
+                );
+                f.cursor().warn(codes::DELEGATE_NOT_IN_FORCE, message, None);
+            } else {
+                f.required::<HostText>("hosts");
+            }
         }
         f.any_of(&["http", "tls", "tcp"]);
+        let hosts = hosts?;
         let bound_to_mesh =
             gateways.is_empty() || gateways.iter().any(|gateway| gateway.0 == "mesh");
         if let Some(star) = hosts.iter().find(|host| host.0 == "*" && bound_to_mesh) {
