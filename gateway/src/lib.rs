@@ -35,3 +35,6 @@ mod tunnel;
 
 pub use gateway::Gateway;
 pub use session_body::SessionBody;
+
+#[cfg(test)]
+mod tests;
