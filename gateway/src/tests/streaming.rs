@@ -149,7 +149,7 @@ async fn a_response_that_breaks_off_does_not_look_complete() {
     let read = tokio::time::timeout(Duration::from_secs(5), tcp.read_to_string(&mut all)).await;
     assert!(read.is_ok(), "the connection must close");
     assert!(
-        all.contains("content-length: 10") && all.ends_with("..."),
+        all.to_ascii_lowercase().contains("content-length: 10") && all.ends_with("..."),
         "{all}"
     );
 }

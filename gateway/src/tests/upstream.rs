@@ -1,6 +1,7 @@
 //! The application behind the gateway: says what it received, or misbehaves as it is asked.
 
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -63,7 +64,13 @@ async fn serve(mut request: Request<Incoming>) -> Response<Body> {
                 .insert("content-length", HeaderValue::from_static("5"));
             *response.body_mut() = drip(5);
         }
-        "/break" => *response.body_mut() = drip_and_break(),
+        "/break" => {
+            // Announces ten bytes and sends three: hyper closes the connection.
+            response
+                .headers_mut()
+                .insert("content-length", HeaderValue::from_static("10"));
+            *response.body_mut() = drip(3);
+        }
         "/big" => *response.body_mut() = full("x".repeat(3 << 20)),
         "/upload" => {
             let body = request.into_body().collect().await;
@@ -91,7 +98,7 @@ async fn serve(mut request: Request<Incoming>) -> Response<Body> {
             headers.insert("connection", HeaderValue::from_static("upgrade"));
             headers.insert("upgrade", HeaderValue::from_static("websocket"));
         }
-        "/pkg.Echo/Say" => return grpc(request).await,
+        "/pkg.Echo/Say" => return grpc(request),
         _ => *response.body_mut() = full(describe(&request)),
     }
     response
@@ -110,16 +117,16 @@ fn describe<B>(request: &Request<B>) -> String {
         request.version()
     );
     if let Some(authority) = request.uri().authority() {
-        text.push_str(&format!("authority: {authority}\n"));
+        writeln!(text, "authority: {authority}").unwrap();
     }
     for (name, value) in request.headers() {
-        text.push_str(&format!("{name}: {}\n", value.to_str().unwrap_or("?")));
+        writeln!(text, "{name}: {}", value.to_str().unwrap_or("?")).unwrap();
     }
     text
 }
 
 /// Echoes every message, then trailers.
-async fn grpc(request: Request<Incoming>) -> Response<Body> {
+fn grpc(request: Request<Incoming>) -> Response<Body> {
     let (send, receive) = mpsc::channel(1);
     tokio::spawn(async move {
         let mut body = request.into_body();
@@ -160,11 +167,6 @@ fn drip(count: usize) -> Body {
     Frames(receive).boxed()
 }
 
-/// Announces ten bytes and sends three: hyper closes the connection.
-fn drip_and_break() -> Body {
-    Short(Some(Bytes::from_static(b"..."))).boxed()
-}
-
 struct Frames(mpsc::Receiver<Frame<Bytes>>);
 
 impl http_body::Body for Frames {
@@ -176,23 +178,5 @@ impl http_body::Body for Frames {
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.0.poll_recv(cx).map(|frame| frame.map(Ok))
-    }
-}
-
-struct Short(Option<Bytes>);
-
-impl http_body::Body for Short {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        std::task::Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        http_body::SizeHint::with_exact(10)
     }
 }
