@@ -1,4 +1,11 @@
 //! One document at a time: every mistake is found, with its place and its cure; nothing good is refused.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed test is a panic"
+)]
 
 mod support;
 

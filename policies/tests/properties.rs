@@ -1,4 +1,12 @@
 //! Properties: nothing panics on any text, hosts match as a naive reader would, routes are found as by a plain scan.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::format_push_string,
+    reason = "a failed test is a panic, and a test may allocate"
+)]
 
 mod support;
 
@@ -210,9 +218,9 @@ fn naive_find(
         for rule in rules {
             if hosts.contains(best) {
                 if rule.is_catch_all() {
-                    everything.push((number, rule))
+                    everything.push((number, rule));
                 } else {
-                    specific.push((number, rule))
+                    specific.push((number, rule));
                 }
             }
             number += 1;

@@ -1,4 +1,11 @@
 //! The documents of the seeds: whole ones load verbatim, fragments get exact errors.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed test is a panic"
+)]
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -55,9 +55,10 @@ impl<'a> ClusterBuilder<'a> {
         let merged = self.rules.find(service);
         let subset = match subset {
             None => None,
-            Some(name) => match merged.subsets.get(name.as_str()) {
-                Some(subset) => Some(*subset),
-                None => {
+            Some(name) => {
+                if let Some(subset) = merged.subsets.get(name.as_str()) {
+                    Some(*subset)
+                } else {
                     self.diagnostics.push(unknown_subset(
                         name,
                         service,
@@ -65,7 +66,7 @@ impl<'a> ClusterBuilder<'a> {
                     ));
                     return None;
                 }
-            },
+            }
         };
         let cluster = self.build(key.clone(), service, port, &merged, subset);
         let index = ClusterIndex(u32::try_from(self.clusters.len()).ok()?);
@@ -153,44 +154,23 @@ impl<'a> ClusterBuilder<'a> {
         endpoints: &mut [Endpoint],
         tls: Option<&Spanned<DestinationTls>>,
     ) -> Transport {
-        let nameless = endpoints
-            .iter()
-            .find(|endpoint| endpoint.expected.is_none());
-        match (tls.map(|tls| tls.value), nameless) {
-            (Some(DestinationTls::Disable), _) => {}
-            (Some(DestinationTls::IstioMutual), None) => return Transport::Mesh,
-            (None, None) if !endpoints.is_empty() => return Transport::Mesh,
-            (None, None) => {}
-            (Some(DestinationTls::IstioMutual), Some(endpoint)) => {
-                let message = format!(
-                    "`{key}` is reached by mTLS, but an endpoint has no identity to verify"
-                );
-                let diagnostic = Diagnostic::error(
-                    codes::UNVERIFIABLE_ENDPOINT,
-                    endpoint.at.clone(),
-                    "",
-                    message,
-                );
-                self.diagnostics
-                    .push(diagnostic.with_help("give the endpoint its `serviceAccount`"));
-                return Transport::Mesh;
-            }
-            (None, Some(_)) if endpoints.iter().all(|endpoint| endpoint.expected.is_none()) => {}
+        let mode = tls.map(|tls| tls.value);
+        let any_named = endpoints.iter().any(|endpoint| endpoint.expected.is_some());
+        if mode == Some(DestinationTls::IstioMutual) || (mode.is_none() && any_named) {
             // Istio decides per endpoint; one that forgot its service account would silently get plaintext.
-            (None, Some(endpoint)) => {
+            for nameless in endpoints
+                .iter()
+                .filter(|endpoint| endpoint.expected.is_none())
+            {
                 let message = format!(
-                    "some endpoints of `{key}` have a `serviceAccount` and this one has none"
+                    "`{key}` is reached by mTLS, but this endpoint has no identity to verify"
                 );
-                let help = "give it one, or say `tls: {mode: DISABLE}` in a DestinationRule";
-                let diagnostic = Diagnostic::error(
-                    codes::UNVERIFIABLE_ENDPOINT,
-                    endpoint.at.clone(),
-                    "",
-                    message,
-                );
+                let at = nameless.at.clone();
+                let help = "give it a `serviceAccount`, or say `tls: {mode: DISABLE}` in a DestinationRule";
+                let diagnostic = Diagnostic::error(codes::UNVERIFIABLE_ENDPOINT, at, "", message);
                 self.diagnostics.push(diagnostic.with_help(help));
-                return Transport::Mesh;
             }
+            return Transport::Mesh;
         }
         for endpoint in endpoints {
             endpoint.expected = None;

@@ -11,7 +11,7 @@ use crate::workload::Workload;
 /// The rules of a document set, by what they are about.
 #[derive(Debug)]
 pub(crate) struct Rules<'a> {
-    rules: Vec<(Target, &'a DestinationRule)>,
+    by_target: Vec<(Target, &'a DestinationRule)>,
     client: &'a Workload,
     root_namespace: &'a str,
 }
@@ -52,7 +52,7 @@ impl<'a> Rules<'a> {
             .filter_map(|rule| Some((target(rule, registry)?, &**rule)))
             .collect();
         Self {
-            rules,
+            by_target: rules,
             client,
             root_namespace: &mesh.root_namespace,
         }
@@ -66,7 +66,7 @@ impl<'a> Rules<'a> {
             self.root_namespace,
         ] {
             let here = self
-                .rules
+                .by_target
                 .iter()
                 .filter(|(_, rule)| rule.meta.namespace == namespace);
             // An exact host is nearer than a wildcard, a longer wildcard nearer than a shorter one.
@@ -100,7 +100,7 @@ fn target(rule: &DestinationRule, registry: &Registry) -> Option<Target> {
     match HostPattern::parse(&rule.host) {
         HostPattern::Exact(host) => {
             let service = registry.resolve(&host, &rule.meta.namespace).ok()?;
-            Some(Target::Service(service.host.clone()))
+            Some(Target::Service(std::sync::Arc::clone(&service.host)))
         }
         pattern => Some(Target::Pattern(pattern)),
     }

@@ -177,7 +177,7 @@ fn keep<D: Document>(kind: Kind, cursor: &Cursor<'_>, kept: &mut Vec<Arc<D>>) {
             position: cursor.node.position,
         };
         let path = cursor.path.field("spec");
-        let spec = f.get("spec").unwrap_or(Cursor {
+        let spec = f.get("spec").unwrap_or_else(|| Cursor {
             node: &empty,
             path,
             ..cursor.clone()

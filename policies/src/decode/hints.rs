@@ -3,8 +3,7 @@
 /// The place of a well-known field, for a help line.
 pub(super) fn misplaced(field: &str) -> Option<&'static str> {
     let place = match field {
-        "retries" => "`spec.http[]` of a VirtualService, next to `route`",
-        "timeout" => "`spec.http[]` of a VirtualService, next to `route`",
+        "retries" | "timeout" => "`spec.http[]` of a VirtualService, next to `route`",
         "attempts" | "perTryTimeout" | "retryOn" => "`spec.http[].retries` of a VirtualService",
         "route" | "match" | "rewrite" | "redirect" | "fault" | "corsPolicy" => {
             "`spec.http[]` of a VirtualService"
@@ -12,10 +11,10 @@ pub(super) fn misplaced(field: &str) -> Option<&'static str> {
         "subset" => "`destination`",
         "consecutiveErrors"
         | "consecutive5xxErrors"
+        | "interval"
         | "baseEjectionTime"
         | "maxEjectionPercent"
         | "minHealthPercent" => "`spec.trafficPolicy.outlierDetection` of a DestinationRule",
-        "interval" => "`spec.trafficPolicy.outlierDetection` of a DestinationRule",
         "outlierDetection" | "connectionPool" | "loadBalancer" => {
             "`spec.trafficPolicy` of a DestinationRule"
         }

@@ -159,9 +159,9 @@ fn check_tls(f: &Fields<'_>, port: &ServerPort, tls: Option<&ServerTls>) {
                 help,
             );
         }
-        (Protocol::Https, Some(tls)) => {
+        (Protocol::Https, Some(tls))
             // A refused mode has been reported.
-            if tls.mode.is_some() && tls.credential_name.is_none() {
+            if tls.mode.is_some() && tls.credential_name.is_none() => {
                 let help = Some(
                     "name the directory of `tls.crt` and `tls.key` among the gateway's credentials",
                 );
@@ -171,7 +171,6 @@ fn check_tls(f: &Fields<'_>, port: &ServerPort, tls: Option<&ServerTls>) {
                     help,
                 );
             }
-        }
         (_, Some(tls)) if tls.mode.is_some() || tls.credential_name.is_some() => {
             let message = format!("a {} server has no TLS of its own", port.protocol);
             report(

@@ -49,7 +49,7 @@ pub enum WorkloadAddress {
 
 impl Document for WorkloadEntry {
     fn spec(meta: Meta, f: &mut Fields<'_>) -> Option<Self> {
-        let spec = WorkloadSpec::fields(f)?;
+        let spec = WorkloadSpec::read(f);
         if spec.address.is_none() {
             f.required::<Spanned<WorkloadAddress>>("address");
         }
@@ -59,12 +59,12 @@ impl Document for WorkloadEntry {
 
 impl Decode for WorkloadSpec {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
-        cursor.fields(Self::fields)
+        cursor.fields(|f| Some(Self::read(f)))
     }
 }
 
 impl WorkloadSpec {
-    fn fields(f: &mut Fields<'_>) -> Option<Self> {
+    fn read(f: &mut Fields<'_>) -> Self {
         let spec = Self {
             at: f.cursor().at(),
             path: f.cursor().path.clone(),
@@ -82,7 +82,7 @@ impl WorkloadSpec {
                 .and_then(|cursor| service_account(&cursor)),
         };
         f.optional::<String>("network");
-        Some(spec)
+        spec
     }
 }
 

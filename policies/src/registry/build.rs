@@ -168,18 +168,15 @@ impl Building<'_> {
             .chain(selected);
         let mut endpoints = Vec::new();
         for (name, spec) in written {
-            let address = match &spec.address {
-                Some(address) => address,
-                None => {
-                    let message = "the endpoint has no address";
-                    self.diagnostics.push(Diagnostic::error(
-                        codes::MISSING_FIELD,
-                        spec.at.clone(),
-                        &spec.path,
-                        message,
-                    ));
-                    continue;
-                }
+            let Some(address) = &spec.address else {
+                let message = "the endpoint has no address";
+                self.diagnostics.push(Diagnostic::error(
+                    codes::MISSING_FIELD,
+                    spec.at.clone(),
+                    &spec.path,
+                    message,
+                ));
+                continue;
             };
             let port = spec
                 .ports

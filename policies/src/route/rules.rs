@@ -185,9 +185,10 @@ fn cluster(
         .ok()?;
     let port = match &destination.port {
         Some(number) => service.port(**number)?,
-        None => match implied_port(service, listener.port) {
-            Some(port) => port,
-            None => {
+        None => {
+            if let Some(port) = implied_port(service, listener.port) {
+                port
+            } else {
                 let ports: Vec<String> = service
                     .ports
                     .iter()
@@ -201,7 +202,7 @@ fn cluster(
                 clusters.diagnostics.push(diagnostic.with_help(help));
                 return None;
             }
-        },
+        }
     };
     clusters.cluster(service, port, destination.subset.as_ref())
 }

@@ -16,7 +16,7 @@ const MAX_BYTES: usize = 64 << 20;
 pub(crate) fn documents(file: &SourceFile, diagnostics: &mut Vec<Diagnostic>) -> Vec<Node> {
     let mut report = |problem: Problem| {
         let at = Location {
-            file: file.name.clone(),
+            file: std::sync::Arc::clone(&file.name),
             line: problem.position.line,
             column: problem.position.column,
         };
@@ -88,6 +88,9 @@ fn syntax(chunk: &Chunk<'_>, error: &saphyr_parser::ScanError) -> Problem {
     }
     let marker = *error.marker();
     let at = position(saphyr_parser::Span::empty(marker), chunk.lines_before);
+    if error.info().contains("recursion limit") {
+        return Problem::new(codes::YAML_BUDGET, at, "lists and mappings nest too deeply");
+    }
     let line = chunk
         .text
         .lines()

@@ -102,12 +102,11 @@ fn table(ports: BTreeMap<u16, Hosts>) -> RouteTable {
 
 /// The rules of a pattern, made if there are none yet.
 fn rules_of<'a>(hosts: &'a mut Hosts, pattern: &HostPattern) -> &'a mut Vec<CompiledRule> {
-    let position = match hosts.iter().position(|(known, _)| known == pattern) {
-        Some(position) => position,
-        None => {
-            hosts.push((pattern.clone(), Vec::new()));
-            hosts.len() - 1
-        }
+    let position = if let Some(position) = hosts.iter().position(|(known, _)| known == pattern) {
+        position
+    } else {
+        hosts.push((pattern.clone(), Vec::new()));
+        hosts.len() - 1
     };
     #[expect(
         clippy::indexing_slicing,

@@ -32,22 +32,19 @@ pub(super) fn compile(
         let names = names(service, registry, workload);
         let default = default_port(service);
         for port in service.ports.iter().filter(|port| port.protocol.is_http()) {
-            let rules: RuleList = match document {
-                Some(document) => {
-                    let listener = Listener {
-                        port: Some(port.number),
-                        gateway: MESH,
-                        source: Some(workload),
-                    };
-                    compile_rules(document, listener, registry, clusters).into()
-                }
-                None => {
-                    let cluster = clusters.cluster(service, port, None);
-                    cluster
-                        .and_then(|cluster| default_rule(service, cluster))
-                        .into_iter()
-                        .collect()
-                }
+            let rules: RuleList = if let Some(document) = document {
+                let listener = Listener {
+                    port: Some(port.number),
+                    gateway: MESH,
+                    source: Some(workload),
+                };
+                compile_rules(document, listener, registry, clusters).into()
+            } else {
+                let cluster = clusters.cluster(service, port, None);
+                cluster
+                    .and_then(|cluster| default_rule(service, cluster))
+                    .into_iter()
+                    .collect()
             };
             let list = keep(&mut lists, rules);
             let of_port = listeners.entry(port.number).or_default();
@@ -170,25 +167,26 @@ fn owners<'a>(
             if let Some(service) = service.filter(|service| !service.host.starts_with('*')) {
                 match owners.services.get(&service.host) {
                     // Several names of one service in one document are fine.
-                    Some(earlier) if !std::ptr::eq(*earlier, &**document) => report(host, earlier),
+                    Some(earlier) if !std::ptr::eq(*earlier, &raw const **document) => {
+                        report(host, earlier);
+                    }
                     _ => {
                         owners.services.insert(Arc::clone(&service.host), document);
                     }
                 }
                 continue;
             }
-            match owners
+            if let Some((_, earlier)) = owners
                 .undeclared
                 .iter()
                 .find(|(known, _)| *known == pattern)
             {
-                Some((_, earlier)) => report(host, earlier),
-                None => {
-                    if !matches!(pattern, HostPattern::Exact(_)) {
-                        owners.wildcards.push((pattern.clone(), document));
-                    }
-                    owners.undeclared.push((pattern, document));
+                report(host, earlier);
+            } else {
+                if !matches!(pattern, HostPattern::Exact(_)) {
+                    owners.wildcards.push((pattern.clone(), document));
                 }
+                owners.undeclared.push((pattern, document));
             }
         }
     }
