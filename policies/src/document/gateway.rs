@@ -171,7 +171,9 @@ fn check_tls(f: &Fields<'_>, port: &ServerPort, tls: Option<&ServerTls>) {
                     help,
                 );
             }
-        (_, Some(tls)) if tls.mode.is_some() || tls.credential_name.is_some() => {
+        (protocol, Some(tls))
+            if protocol.is_http() && (tls.mode.is_some() || tls.credential_name.is_some()) =>
+        {
             let message = format!("a {} server has no TLS of its own", port.protocol);
             report(
                 codes::INVALID_VALUE,
