@@ -22,8 +22,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Its errors need to be shown only; they are for logs.
 pub trait RequestBody: Body<Data = Bytes, Error: fmt::Display> + Send + Unpin + 'static {}
 
-impl<B> RequestBody for B where B: Body<Data = Bytes, Error: fmt::Display> + Send + Unpin + 'static
-{}
+impl<B> RequestBody for B where B: Body<Data = Bytes, Error: fmt::Display> + Send + Unpin + 'static {}
 
 /// Why an upload ended before its end.
 #[derive(Debug, thiserror::Error)]

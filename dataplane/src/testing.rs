@@ -89,14 +89,19 @@ impl Ca {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(rcgen::DnType::CommonName, "test root");
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "test root");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().unwrap();
         let root = params.self_signed(&key).unwrap();
         let domain = TrustDomain::parse("cluster.local").unwrap();
         let bundle = TrustBundle::new(domain, 1, vec![root.der().clone()]).unwrap();
-        Self { issuer: Issuer::new(params, key), bundle: Arc::new(bundle) }
+        Self {
+            issuer: Issuer::new(params, key),
+            bundle: Arc::new(bundle),
+        }
     }
 
     pub(crate) fn svid(&self, id: &str) -> Arc<Svid> {
@@ -104,8 +109,10 @@ impl Ca {
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
         let key = KeyPair::generate().unwrap();
         let leaf: CertificateDer<'static> =
@@ -117,12 +124,16 @@ impl Ca {
     /// Published material for `id`.
     pub(crate) fn material(&self, id: &str) -> (MaterialWriter, MaterialReader) {
         let (mut writer, reader) = identity::material::channel();
-        writer.publish(self.svid(id), Arc::clone(&self.bundle)).unwrap();
+        writer
+            .publish(self.svid(id), Arc::clone(&self.bundle))
+            .unwrap();
         (writer, reader)
     }
 
     pub(crate) fn renew(&self, writer: &mut MaterialWriter, id: &str) {
-        writer.publish(self.svid(id), Arc::clone(&self.bundle)).unwrap();
+        writer
+            .publish(self.svid(id), Arc::clone(&self.bundle))
+            .unwrap();
     }
 }
 
@@ -170,11 +181,17 @@ pub(crate) fn data(text: &'static str) -> Result<Frame<Bytes>, BoxError> {
 }
 
 pub(crate) fn get(path: &str) -> Request<TestBody> {
-    Request::get(path).header("host", "product-service").body(empty()).unwrap()
+    Request::get(path)
+        .header("host", "product-service")
+        .body(empty())
+        .unwrap()
 }
 
 pub(crate) fn post(path: &str, body: TestBody) -> Request<TestBody> {
-    Request::post(path).header("host", "product-service").body(body).unwrap()
+    Request::post(path)
+        .header("host", "product-service")
+        .body(body)
+        .unwrap()
 }
 
 pub(crate) async fn text<B>(response: Response<B>) -> String
@@ -182,7 +199,16 @@ where
     B: http_body::Body<Data = Bytes>,
     B::Error: std::fmt::Debug,
 {
-    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    String::from_utf8(
+        response
+            .into_body()
+            .collect()
+            .await
+            .unwrap()
+            .to_bytes()
+            .to_vec(),
+    )
+    .unwrap()
 }
 
 /// What a test server speaks.
@@ -254,9 +280,8 @@ where
         Speaks::Http1 => &[b"http/1.1"],
         Speaks::Http2 { .. } => &[b"h2", b"http/1.1"],
     };
-    let tls = tls.map(|reader| {
-        TlsAcceptor::from(server_config(&reader, ClientCertificates::Require, alpn))
-    });
+    let tls = tls
+        .map(|reader| TlsAcceptor::from(server_config(&reader, ClientCertificates::Require, alpn)));
     let accepted = Arc::new(AtomicUsize::new(0));
     let open = Arc::new(AtomicUsize::new(0));
     let (drain, draining) = watch::channel(false);
@@ -277,7 +302,13 @@ where
             }
         }
     });
-    Server { address, accepted, open, drain, accepting }
+    Server {
+        address,
+        accepted,
+        open,
+        drain,
+        accepting,
+    }
 }
 
 async fn accept<F, R>(
@@ -293,7 +324,9 @@ async fn accept<F, R>(
     match tls {
         None => drive(tcp, speaks, handler, draining).await,
         Some(tls) => {
-            let Ok(io) = tls.accept(tcp).await else { return };
+            let Ok(io) = tls.accept(tcp).await else {
+                return;
+            };
             let h2 = io.get_ref().1.alpn_protocol() == Some(b"h2");
             drive(io, if h2 { speaks } else { H1 }, handler, draining).await;
         }

@@ -3,6 +3,7 @@
 use std::future::{Future as _, poll_fn};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -12,10 +13,15 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::client::{Counts, Limits};
-use super::error::{DialError, UpstreamErrorKind, one_line};
+use super::error::{DialError, UpstreamErrorKind, exchange_kind, one_line};
 use super::io::Io;
 use super::target::{Target, Transport, UpstreamProtocol};
 use crate::body::{RequestBody, Upload};
+
+/// Streams that the peer allows, before it said so.
+const UNKNOWN: usize = 0;
+/// How often a new HTTP/2 connection is asked whether its peer's SETTINGS have come; nobody tells us.
+const SETTINGS_POLL: Duration = Duration::from_millis(1);
 
 /// One HTTP/1.1 connection; dropping it closes the connection.
 pub(super) type H1<B> = http1::SendRequest<Upload<B>>;
@@ -160,9 +166,21 @@ impl Dialer {
             .keep_alive_interval(self.limits.ping_interval)
             .keep_alive_timeout(self.limits.ping_timeout)
             .keep_alive_while_idle(false)
+            // No stream before the peer said how many it takes: it would refuse those above its limit.
+            .initial_max_send_streams(UNKNOWN)
             .handshake(TokioIo::new(io))
             .await
             .map_err(|e| DialError::new(UpstreamErrorKind::Protocol, one_line(&e)))?;
+        let mut connection = Box::pin(connection);
+        // The peer's SETTINGS come first of all (RFC 9113 §3.4). Waiting for them also finds out now, with
+        // nothing sent, that the peer refuses our certificate (TLS 1.3) or speaks no HTTP/2.
+        while connection.current_max_send_streams() == UNKNOWN {
+            tokio::select! {
+                biased;
+                ended = &mut connection => return Err(premature_end(ended)),
+                () = tokio::time::sleep(SETTINGS_POLL) => {}
+            }
+        }
         let open = self.counts.opened();
         let driven = Arc::new(Driven {
             peer_allows: AtomicUsize::new(connection.current_max_send_streams()),
@@ -170,7 +188,6 @@ impl Dialer {
         });
         let told = Arc::clone(&driven);
         tokio::spawn(async move {
-            let mut connection = std::pin::pin!(connection);
             let outcome = poll_fn(|cx| {
                 let outcome = connection.as_mut().poll(cx);
                 // Looked at here because only the connection itself knows; every request polls it.
@@ -182,11 +199,27 @@ impl Dialer {
                 let cause = one_line(&error);
                 tracing::debug!(error = cause, "upstream HTTP/2 connection ended");
                 // Told before the connection is dropped, because the drop fails the queued requests.
-                let kind = super::error::exchange_kind(&error, false);
+                let kind = exchange_kind(&error, false);
                 drop(told.ending.set(DialError::new(kind, cause)));
             }
             drop(open);
         });
         Ok(Dialled::H2(sender, driven))
+    }
+}
+
+fn premature_end(ended: hyper::Result<()>) -> DialError {
+    match ended {
+        Ok(()) => DialError::new(
+            UpstreamErrorKind::Connect,
+            "the peer closed the new connection",
+        ),
+        Err(error) => {
+            let kind = match exchange_kind(&error, false) {
+                UpstreamErrorKind::Tls => UpstreamErrorKind::Tls,
+                _ => UpstreamErrorKind::Protocol,
+            };
+            DialError::new(kind, one_line(&error))
+        }
     }
 }

@@ -182,11 +182,11 @@ pub(super) fn exchange_kind(error: &hyper::Error, upload_failed: bool) -> Upstre
     if upload_failed {
         return UpstreamErrorKind::Upload;
     }
-    if let Some(kind) = chain(error).find_map(tls_of) {
-        return kind;
-    }
     if error.is_parse() {
         return UpstreamErrorKind::Protocol;
+    }
+    if let Some(kind) = chain(error).find_map(tls_of) {
+        return kind;
     }
     UpstreamErrorKind::Reset
 }
@@ -196,9 +196,11 @@ fn tls_of(error: &(dyn std::error::Error + 'static)) -> Option<UpstreamErrorKind
         return Some(tls_kind(tls));
     }
     let io = error.downcast_ref::<std::io::Error>()?;
-    io.get_ref()
-        .and_then(|e| e.downcast_ref::<rustls::Error>())
-        .map(tls_kind)
+    match io.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
+        Some(tls) => Some(tls_kind(tls)),
+        // h2 keeps only kind and text of what the stream below it said, and this kind is the TLS layer's.
+        None => (io.kind() == std::io::ErrorKind::InvalidData).then_some(UpstreamErrorKind::Tls),
+    }
 }
 
 fn chain<'a>(

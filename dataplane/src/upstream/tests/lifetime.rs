@@ -12,8 +12,7 @@ use tokio::net::TcpListener;
 
 use super::{BOTH, plain};
 use crate::testing::{
-    H1, Server, Speaks, data, empty, eventually, fed, full, get, plain_client, post, serve,
-    text,
+    H1, Server, Speaks, data, empty, eventually, fed, full, get, plain_client, post, serve, text,
 };
 use crate::upstream::{Limits, UpstreamErrorKind, UpstreamProtocol};
 
@@ -26,7 +25,10 @@ async fn a_connection_that_the_peer_closed_is_not_used_again() {
         for round in 1..=20 {
             // A POST with a body: what was not sent may be sent again, whatever it is.
             let request = post("/", full("body"));
-            assert_eq!(text(client.send(&target, request).await.unwrap()).await, "hello");
+            assert_eq!(
+                text(client.send(&target, request).await.unwrap()).await,
+                "hello"
+            );
             assert_eq!(server.accepted(), round);
             server.drain_connections();
             server.until("the connection ends", |s| s.open() == 0).await;
@@ -45,13 +47,18 @@ async fn a_silently_closed_connection_is_replaced() {
             tokio::spawn(async move {
                 let mut head = [0; 1024];
                 io.read(&mut head).await.unwrap();
-                io.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+                io.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                    .await
+                    .unwrap();
             });
         }
     });
     let client = plain_client(Limits::default());
     for _ in 0..20 {
-        assert_eq!(text(client.send(&target, get("/")).await.unwrap()).await, "ok");
+        assert_eq!(
+            text(client.send(&target, get("/")).await.unwrap()).await,
+            "ok"
+        );
         // The end of the connection arrives a moment after the response.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -126,10 +133,18 @@ async fn giving_up_before_the_response_cancels_only_this_exchange() {
         let target = plain(server.address, protocol);
         let neighbour = client.send(&target, get("/")).await.unwrap();
         let hang = client.send(&target, get("/hang"));
-        tokio::time::timeout(Duration::from_millis(100), hang).await.unwrap_err();
-        eventually("the server's handler is dropped", || gone.load(Ordering::SeqCst) == 1).await;
+        tokio::time::timeout(Duration::from_millis(100), hang)
+            .await
+            .unwrap_err();
+        eventually("the server's handler is dropped", || {
+            gone.load(Ordering::SeqCst) == 1
+        })
+        .await;
         assert_eq!(text(neighbour).await, "hello");
-        assert_eq!(text(client.send(&target, get("/")).await.unwrap()).await, "hello");
+        assert_eq!(
+            text(client.send(&target, get("/")).await.unwrap()).await,
+            "hello"
+        );
         if protocol == UpstreamProtocol::Http2 {
             assert_eq!(server.accepted(), 1);
         }
@@ -147,7 +162,10 @@ async fn giving_up_within_the_response_cancels_it() {
         })
         .await;
         let client = plain_client(Limits::default());
-        let response = client.send(&plain(server.address, protocol), get("/")).await.unwrap();
+        let response = client
+            .send(&plain(server.address, protocol), get("/"))
+            .await
+            .unwrap();
         feeder.send(data("first")).await.unwrap();
         drop(response);
         eventually("the server's body is dropped", || feeder.is_closed()).await;
@@ -191,7 +209,10 @@ async fn a_failed_upload_is_the_clients_fault_and_never_a_clean_end() {
         let target = plain(server.address, protocol);
         let sending = tokio::spawn(async move { client.send(&target, post("/", body)).await });
         feeder.send(data("half of")).await.unwrap();
-        feeder.send(Err("the client went away".into())).await.unwrap();
+        feeder
+            .send(Err("the client went away".into()))
+            .await
+            .unwrap();
         let error = sending.await.unwrap().unwrap_err();
         assert_eq!(error.kind, UpstreamErrorKind::Upload, "{error}");
         assert_eq!(ends.recv().await, Some(false));
@@ -239,5 +260,8 @@ async fn upgrades_take_their_connection_away() {
         assert_eq!(&bytes, b"olleh");
         assert_eq!(server.accepted(), round);
     }
-    assert_eq!(text(client.send(&target, get("/")).await.unwrap()).await, "plain");
+    assert_eq!(
+        text(client.send(&target, get("/")).await.unwrap()).await,
+        "plain"
+    );
 }

@@ -67,7 +67,10 @@ async fn both_directions_stream_at_once() {
             assert!(frame.unwrap().into_data().unwrap().is_empty());
         }
         // The exchange is complete: its connection serves the next one.
-        let again = client.send(&target, post("/echo", full("again"))).await.unwrap();
+        let again = client
+            .send(&target, post("/echo", full("again")))
+            .await
+            .unwrap();
         assert_eq!(text(again).await, "again");
         assert_eq!(server.accepted(), 1);
     }
@@ -82,7 +85,13 @@ async fn a_slow_reader_stops_the_upload() {
     for (speaks, protocol) in BOTH {
         let server = serve(speaks, None, |request| async move {
             tokio::time::sleep(Duration::from_millis(400)).await;
-            let bytes = request.into_body().collect().await.unwrap().to_bytes().len();
+            let bytes = request
+                .into_body()
+                .collect()
+                .await
+                .unwrap()
+                .to_bytes()
+                .len();
             Response::new(full(bytes.to_string()))
         })
         .await;
@@ -94,15 +103,24 @@ async fn a_slow_reader_stops_the_upload() {
         let feeding = tokio::spawn(async move {
             let mut stalled_at = None;
             for sent in (0..TOTAL).step_by(CHUNK) {
-                if timeout(Duration::from_millis(100), feeder.reserve()).await.is_err() {
+                if timeout(Duration::from_millis(100), feeder.reserve())
+                    .await
+                    .is_err()
+                {
                     stalled_at.get_or_insert(sent);
                 }
                 feeder.send(Ok(Frame::data(chunk.clone()))).await.unwrap();
             }
             stalled_at
         });
-        let stalled_at = feeding.await.unwrap().expect("the upload never had to wait");
-        assert!(stalled_at < 16 * 1024 * 1024, "{stalled_at} bytes were taken without a reader");
+        let stalled_at = feeding
+            .await
+            .unwrap()
+            .expect("the upload never had to wait");
+        assert!(
+            stalled_at < 16 * 1024 * 1024,
+            "{stalled_at} bytes were taken without a reader"
+        );
         let response = sending.await.unwrap().unwrap();
         assert_eq!(text(response).await, TOTAL.to_string());
     }

@@ -25,11 +25,20 @@ async fn alpn_decides() {
         (H2, UpstreamProtocol::Http1, Version::HTTP_11),
         (H2, UpstreamProtocol::Http2, Version::HTTP_2),
     ] {
-        let server = serve(speaks, Some(server_material.clone()), |request| async move {
-            let host = request.headers().get("host").map(|h| h.to_str().unwrap().to_owned());
-            let host = host.or_else(|| Some(request.uri().authority()?.to_string())).unwrap();
-            Response::new(full(format!("{host} {}", request.uri().path())))
-        })
+        let server = serve(
+            speaks,
+            Some(server_material.clone()),
+            |request| async move {
+                let host = request
+                    .headers()
+                    .get("host")
+                    .map(|h| h.to_str().unwrap().to_owned());
+                let host = host
+                    .or_else(|| Some(request.uri().authority()?.to_string()))
+                    .unwrap();
+                Response::new(full(format!("{host} {}", request.uri().path())))
+            },
+        )
         .await;
         for _ in 0..2 {
             let target = mesh(server.address, protocol);
@@ -39,11 +48,20 @@ async fn alpn_decides() {
         }
         assert_eq!(server.accepted(), 1);
     }
-    let server = serve(H1, Some(server_material), |_| async { Response::new(full("")) }).await;
+    let server = serve(H1, Some(server_material), |_| async {
+        Response::new(full(""))
+    })
+    .await;
     let target = mesh(server.address, UpstreamProtocol::Http2);
     let error = client.send(&target, get("/")).await.unwrap_err();
     // This server refuses the handshake; others go on without ALPN.
-    assert!(matches!(error.kind, UpstreamErrorKind::Tls | UpstreamErrorKind::Protocol), "{error}");
+    assert!(
+        matches!(
+            error.kind,
+            UpstreamErrorKind::Tls | UpstreamErrorKind::Protocol
+        ),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -51,10 +69,20 @@ async fn the_wrong_identity_is_an_error_of_its_own() {
     let ca = Ca::new();
     let (_server_keys, server_material) = ca.material(MALLORY);
     let (_client_keys, client_material) = ca.material(CLIENT_ID);
-    let server = serve(H2, Some(server_material), |_| async { Response::new(full("")) }).await;
+    let server = serve(H2, Some(server_material), |_| async {
+        Response::new(full(""))
+    })
+    .await;
     let client = Upstreams::new(client_material, Limits::default());
-    for protocol in [UpstreamProtocol::Auto, UpstreamProtocol::Http1, UpstreamProtocol::Http2] {
-        let error = client.send(&mesh(server.address, protocol), get("/")).await.unwrap_err();
+    for protocol in [
+        UpstreamProtocol::Auto,
+        UpstreamProtocol::Http1,
+        UpstreamProtocol::Http2,
+    ] {
+        let error = client
+            .send(&mesh(server.address, protocol), get("/"))
+            .await
+            .unwrap_err();
         assert_eq!(error.kind, UpstreamErrorKind::Identity, "{error}");
         assert!(error.cause.contains("mallory"), "{error}");
         assert!(error.request.is_some());
@@ -77,7 +105,10 @@ async fn a_foreign_authority_is_refused() {
     let (ours, theirs) = (Ca::new(), Ca::new());
     let (_server_keys, server_material) = theirs.material(SERVER_ID);
     let (_client_keys, client_material) = ours.material(CLIENT_ID);
-    let server = serve(H2, Some(server_material), |_| async { Response::new(full("")) }).await;
+    let server = serve(H2, Some(server_material), |_| async {
+        Response::new(full(""))
+    })
+    .await;
     let client = Upstreams::new(client_material, Limits::default());
     let target = mesh(server.address, UpstreamProtocol::Auto);
     let error = client.send(&target, get("/")).await.unwrap_err();
@@ -93,7 +124,10 @@ async fn a_server_that_refuses_our_certificate_is_a_tls_failure() {
     let (_client_keys, client_material) = ours.material(CLIENT_ID);
     for speaks in [H1, H2] {
         let material = server_material.clone();
-        let server = serve(speaks, Some(material), |_| async { Response::new(full("")) }).await;
+        let server = serve(speaks, Some(material), |_| async {
+            Response::new(full(""))
+        })
+        .await;
         let client = Upstreams::new(client_material.clone(), Limits::default());
         let target = mesh(server.address, UpstreamProtocol::Auto);
         let error = client.send(&target, get("/")).await.unwrap_err();
@@ -151,7 +185,9 @@ async fn rotation_re_keys_without_failing_a_request() {
         // Idle connections of old generations are gone at once.
         let last = server.accepted();
         ca.renew(&mut client_keys, CLIENT_ID);
-        server.until("old connections close", |s| s.open() == 0).await;
+        server
+            .until("old connections close", |s| s.open() == 0)
+            .await;
         assert_eq!(server.accepted(), last);
     }
 }
@@ -177,8 +213,13 @@ async fn exchanges_in_flight_outlive_their_generation() {
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
     ca.renew(&mut client_keys, CLIENT_ID);
-    assert_eq!(text(client.send(&target, get("/")).await.unwrap()).await, "hello");
+    assert_eq!(
+        text(client.send(&target, get("/")).await.unwrap()).await,
+        "hello"
+    );
     assert_eq!(server.accepted(), 2);
     assert_eq!(slow.await.unwrap(), "hello");
-    server.until("the old connection closes", |s| s.open() == 1).await;
+    server
+        .until("the old connection closes", |s| s.open() == 1)
+        .await;
 }
