@@ -47,20 +47,20 @@ pub fn enrolment(
     let key_hash = sha256(&request.enrolment_key);
     let known = store.enrolment(&key_hash)?;
     if request.join_token.is_empty() {
-        return known.map(by_key).ok_or(Refusal::NotEnrolled);
+        return known.as_ref().map(by_key).ok_or(Refusal::NotEnrolled);
     }
     let token_hash = token::hash(&request.join_token).ok_or(Refusal::Malformed(
         "the join token does not have the form of one",
     ))?;
     let Some(token) = store.token(&token_hash)? else {
         // A token that ended long ago is forgotten; the key it admitted is not.
-        return known.map(by_key).ok_or(Refusal::TokenUnknown);
+        return known.as_ref().map(by_key).ok_or(Refusal::TokenUnknown);
     };
     match (token.spend_by(&key_hash), known) {
         // The reply was lost, or the process restarted with its old token file.
-        (Spend::SpentByYou, Some(known)) => Ok(by_key(known)),
+        (Spend::SpentByYou, Some(known)) => Ok(by_key(&known)),
         (Spend::SpentByAnother, _) => Err(Refusal::TokenSpent { name: token.name }),
-        (Spend::Unspent, Some(known)) if token.expires < unix(now) => Ok(by_key(known)),
+        (Spend::Unspent, Some(known)) if token.expires < unix(now) => Ok(by_key(&known)),
         (Spend::Unspent, None) if token.expires < unix(now) => Err(Refusal::TokenExpired {
             ago_seconds: unix(now) - token.expires,
             name: token.name,
@@ -105,7 +105,7 @@ pub fn renewal(
     })
 }
 
-fn by_key(enrolment: Enrolment) -> Attested {
+fn by_key(enrolment: &Enrolment) -> Attested {
     Attested {
         evidence: enrolment.evidence(),
         method: Method::EnrolmentKey,

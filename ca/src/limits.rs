@@ -89,7 +89,7 @@ mod tests {
         assert!(limit.admit("b", start));
         assert!(!limit.admit("a", start + Duration::from_millis(400)));
         assert!(limit.admit("a", start + Duration::from_secs(1)));
-        let later = start + Duration::from_secs(60);
+        let later = start + Duration::from_mins(1);
         let taken = (0..5).filter(|_| limit.admit("a", later)).count();
         assert_eq!(taken, 3);
     }

@@ -145,9 +145,13 @@ pub async fn start(
         config.profile,
         life.clone(),
     ));
-    let page = admin_page(
-        config, &issuance, &readiness, registered, log, &life, &reader,
-    );
+    let status = status::Source {
+        issuance: Arc::clone(&issuance),
+        readiness: readiness.clone(),
+        reader: reader.clone(),
+        profile: config.profile,
+    };
+    let page = admin_page(status, registered, log, &life);
     let ending = life.clone();
     tasks.spawn(async move {
         page.serve(admin_listener, async move { drained(&ending).await })
@@ -195,7 +199,7 @@ pub(crate) fn read_passphrase(path: &std::path::Path) -> anyhow::Result<Passphra
     let read = || -> anyhow::Result<Passphrase> {
         let mode = std::fs::metadata(path)?.mode() & 0o7777;
         anyhow::ensure!(
-            mode & 0o077 == 0,
+            mode.trailing_zeros() >= 6,
             "others may read it (mode {mode:o}); run `chmod 600 {}`",
             path.display()
         );
@@ -230,24 +234,16 @@ fn edge(config: &Config, shelf: &Shelf) -> anyhow::Result<Option<Edge>> {
 }
 
 fn admin_page(
-    config: &Config,
-    issuance: &Arc<Issuance>,
-    readiness: &Readiness,
+    status: status::Source,
     metrics: runtime::metrics::Metrics,
     log: Option<LogHandle>,
     life: &Lifecycle,
-    reader: &MaterialReader,
 ) -> Admin {
-    let status = status::Source {
-        issuance: Arc::clone(issuance),
-        readiness: readiness.clone(),
-        reader: reader.clone(),
-        profile: config.profile,
-    };
+    let readiness = status.readiness.clone();
     let reload = life.clone();
     let mut page = Admin::builder()
         .metrics(metrics)
-        .readiness(readiness.clone())
+        .readiness(readiness)
         .version("ca", env!("CARGO_PKG_VERSION"))
         .get("/status", move |_| {
             let answer = status.page();

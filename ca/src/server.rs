@@ -54,8 +54,8 @@ pub async fn serve(
         .timeout(Duration::from_secs(30))
         .add_service(workloads)
         .add_service(health_service)
-        .add_service(reflection()?.build_v1()?)
-        .add_service(reflection()?.build_v1alpha()?)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
         .serve_with_incoming_shutdown(incoming, {
             let life = life.clone();
             async move {
@@ -81,10 +81,10 @@ async fn deadline(life: &Lifecycle) {
 }
 
 /// What a stranger may see of our interfaces: those that this port serves, not the Admin service.
-fn reflection() -> anyhow::Result<tonic_reflection::server::Builder<'static>> {
-    Ok(tonic_reflection::server::Builder::configure()
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .with_service_name(SERVICE)
-        .with_service_name("grpc.health.v1.Health"))
+        .with_service_name("grpc.health.v1.Health")
 }

@@ -12,6 +12,7 @@
 mod harness;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -20,9 +21,12 @@ use std::time::{Duration, Instant};
 
 use harness::{ORDER, Site, Workload, admin, by_key, by_token};
 use identity::enrol::{CaClient, CaTrust};
+use identity::join_token::JoinToken;
 use identity::key::PrivateKey;
-use identity::wire::ListIdentitiesRequest;
+use identity::wire::admin_client::AdminClient;
+use identity::wire::{CreateJoinTokenRequest, ListIdentitiesRequest};
 use parking_lot::Mutex;
+use tonic::transport::Channel;
 
 struct Program {
     child: Child,
@@ -75,7 +79,7 @@ impl Drop for Program {
 #[derive(Default)]
 struct Acknowledged {
     fingerprints: Vec<[u8; 32]>,
-    spent: Vec<(identity::join_token::JoinToken, PrivateKey)>,
+    spent: Vec<(JoinToken, PrivateKey)>,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -93,41 +97,13 @@ async fn nothing_acknowledged_is_lost_by_sigkill() {
             let acknowledged = Arc::clone(&acknowledged);
             let token = harness::token(&mut operator, "order", 0).await;
             tasks.push(tokio::spawn(async move {
-                let mut client = CaClient::connect(&ca, trust, None).await.ok()?;
+                let client = CaClient::connect(&ca, trust, None).await.ok()?;
                 let key = PrivateKey::generate().unwrap();
                 if task % 2 == 0 {
-                    // One certificate after another, by the enrolment key.
-                    let issued = client.enrol(by_token(&key, &token)).await.ok()?;
-                    acknowledged.lock().fingerprints.push(fingerprint(&issued));
-                    let copy = PrivateKey::from_pem(&key.to_pem()).unwrap();
-                    acknowledged.lock().spent.push((token, copy));
-                    loop {
-                        let issued = client.enrol(by_key(&key)).await.ok()?;
-                        acknowledged.lock().fingerprints.push(fingerprint(&issued));
-                    }
+                    one_after_another(client, key, token, &acknowledged).await
+                } else {
+                    token_after_token(client, operator, token, &acknowledged).await
                 }
-                // One token after another, each spent by a key of its own.
-                let mut token = Some(token);
-                loop {
-                    let request = identity::wire::CreateJoinTokenRequest {
-                        name: "order".to_owned(),
-                        ttl_seconds: 0,
-                    };
-                    let next = match token.take() {
-                        Some(token) => token,
-                        None => {
-                            let made = operator.create_join_token(request).await.ok()?.into_inner();
-                            identity::join_token::JoinToken::parse(&made.token).unwrap()
-                        }
-                    };
-                    let key = PrivateKey::generate().unwrap();
-                    let issued = client.enrol(by_token(&key, &next)).await.ok()?;
-                    let mut told = acknowledged.lock();
-                    told.fingerprints.push(fingerprint(&issued));
-                    told.spent.push((next, key));
-                }
-                #[allow(unreachable_code, reason = "names the type of the task")]
-                Some(())
             }));
         }
         tokio::time::sleep(Duration::from_millis(700 + 300 * round)).await;
@@ -180,6 +156,44 @@ async fn nothing_acknowledged_is_lost_by_sigkill() {
         "{told} acknowledged certificates, {} spent tokens, 3 kills: all on record",
         spent.len()
     );
+}
+
+/// One certificate after another, by the enrolment key; ends with the authority.
+async fn one_after_another(
+    mut client: CaClient,
+    key: PrivateKey,
+    token: JoinToken,
+    told: &Mutex<Acknowledged>,
+) -> Option<Infallible> {
+    let issued = client.enrol(by_token(&key, &token)).await.ok()?;
+    let copy = PrivateKey::from_pem(&key.to_pem()).unwrap();
+    told.lock().fingerprints.push(fingerprint(&issued));
+    told.lock().spent.push((token, copy));
+    loop {
+        let issued = client.enrol(by_key(&key)).await.ok()?;
+        told.lock().fingerprints.push(fingerprint(&issued));
+    }
+}
+
+/// One token after another, each spent by a key of its own; ends with the authority.
+async fn token_after_token(
+    mut client: CaClient,
+    mut operator: AdminClient<Channel>,
+    mut token: JoinToken,
+    told: &Mutex<Acknowledged>,
+) -> Option<Infallible> {
+    loop {
+        let key = PrivateKey::generate().unwrap();
+        let issued = client.enrol(by_token(&key, &token)).await.ok()?;
+        told.lock().fingerprints.push(fingerprint(&issued));
+        let request = CreateJoinTokenRequest {
+            name: "order".to_owned(),
+            ttl_seconds: 0,
+        };
+        let next = operator.create_join_token(request).await;
+        told.lock().spent.push((token, key));
+        token = JoinToken::parse(&next.ok()?.into_inner().token).unwrap();
+    }
 }
 
 fn fingerprint(issued: &identity::enrol::Issued) -> [u8; 32] {

@@ -185,13 +185,12 @@ impl Housekeeping {
         reloads.mark_unchanged();
         loop {
             tokio::select! {
-                edition = next(&mut entries) => match edition {
-                    Some(edition) => self.read_entries(edition),
-                    None => {
-                        tracing::error!("registration entries are no longer followed");
-                        self.conditions.entries.set_not_ready("the files are no longer followed");
-                        entries = None;
-                    }
+                edition = next(&mut entries) => if let Some(edition) = edition {
+                    self.read_entries(edition);
+                } else {
+                    tracing::error!("registration entries are no longer followed");
+                    self.conditions.entries.set_not_ready("the files are no longer followed");
+                    entries = None;
                 },
                 asked = reloads.changed() => {
                     if asked.is_err() {

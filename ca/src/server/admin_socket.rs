@@ -62,10 +62,6 @@ pub async fn serve(
 }
 
 /// Our own user and root, as the kernel says.
-#[expect(
-    clippy::result_large_err,
-    reason = "tonic's interceptors return its status"
-)]
 fn allowed(request: Request<()>) -> Result<Request<()>, Status> {
     let credentials = request
         .extensions()

@@ -49,24 +49,25 @@ impl Calls {
         }
     }
 
-    fn caller<T>(&self, request: &Request<T>) -> Result<Caller, (Caller, Refusal)> {
+    /// Who calls, and whether the certificate it showed holds still.
+    fn caller<T>(&self, request: &Request<T>) -> (Caller, Result<(), Refusal>) {
         let mut caller = Caller {
             request: request_id(),
             ..Caller::default()
         };
         let Some(connection) = request.extensions().get::<Connection>() else {
-            return Ok(caller);
+            return (caller, Ok(()));
         };
         caller.address = Some(connection.address);
         let Some(peer) = &connection.peer else {
-            return Ok(caller);
+            return (caller, Ok(()));
         };
-        if !peer.still_trusted(&self.reader, SystemTime::now()) {
-            let name = peer.identity().id.as_str().to_owned();
-            return Err((caller, Refusal::CertificateEnded(name)));
-        }
         caller.peer = Some(peer.identity().clone());
-        Ok(caller)
+        if peer.still_trusted(&self.reader, SystemTime::now()) {
+            return (caller, Ok(()));
+        }
+        let name = peer.identity().id.as_str().to_owned();
+        (caller, Err(Refusal::CertificateEnded(name)))
     }
 
     async fn answer<T, Q, F>(
@@ -78,12 +79,10 @@ impl Calls {
     where
         F: AsyncFnOnce(&Q, &Caller) -> Result<T, Refusal>,
     {
-        let (caller, outcome) = match self.caller(&request) {
-            Ok(caller) => {
-                let outcome = work(request.get_ref(), &caller).await;
-                (caller, outcome)
-            }
-            Err((caller, refusal)) => (caller, Err(refusal)),
+        let (caller, trusted) = self.caller(&request);
+        let outcome = match trusted {
+            Ok(()) => work(request.get_ref(), &caller).await,
+            Err(refusal) => Err(refusal),
         };
         match outcome {
             Ok(answer) => Ok(Response::new(answer)),

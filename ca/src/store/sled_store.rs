@@ -80,7 +80,11 @@ impl SledStore {
             return Err(damaged(path, "its files are gone"));
         }
         let db = open_guarded(path)?;
-        let meta = match (db.get(META).map_err(|error| damaged(path, error))?, mark) {
+        let meta = match (
+            db.get(META)
+                .map_err(|error| damaged(path, error.to_string()))?,
+            mark,
+        ) {
             (Some(bytes), mark) => {
                 let meta = Meta::decode(&*bytes)
                     .map_err(|_| damaged(path, "its first record can't be read"))?;
@@ -370,10 +374,10 @@ fn io(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError 
     StoreError::Io(error.into())
 }
 
-fn damaged(path: &Path, what: impl ToString) -> StoreError {
+fn damaged(path: &Path, what: impl Into<String>) -> StoreError {
     StoreError::Damaged {
         path: path.display().to_string(),
-        what: what.to_string(),
+        what: what.into(),
         mark: Mark::file(path).display().to_string(),
     }
 }
@@ -399,7 +403,7 @@ fn open_guarded(path: &Path) -> Result<sled::Db, StoreError> {
             Err(StoreError::InUse(path.display().to_string()))
         }
         Ok(Err(sled::Error::Io(error))) => Err(io(error)),
-        Ok(Err(error)) => Err(damaged(path, error)),
+        Ok(Err(error)) => Err(damaged(path, error.to_string())),
         Err(_) => Err(damaged(path, "sled stopped while reading it")),
     }
 }
@@ -410,7 +414,7 @@ fn check_every_record(db: &sled::Db, path: &Path) -> Result<(), StoreError> {
     let directory = path.to_owned();
     let checked = std::thread::spawn(move || {
         for found in db.iter() {
-            let (key, value) = found.map_err(|error| damaged(&directory, error))?;
+            let (key, value) = found.map_err(|error| damaged(&directory, error.to_string()))?;
             let path = directory.as_path();
             match key.first().copied() {
                 Some(ISSUED) => decode::<Issued>(path, &value).map(drop)?,

@@ -138,13 +138,8 @@ impl Authority {
     }
 
     pub async fn channel(&mut self) -> Channel {
-        let (_writer, reader) = self.anonymous().await;
-        channel(self.running.grpc, &reader).await
-    }
-
-    /// Material with which to verify the server: its own. The server's SVID is shown as client certificate, too.
-    async fn anonymous(&mut self) -> (Option<MaterialWriter>, MaterialReader) {
-        (None, self.running.reader.clone())
+        // The server's own material verifies the server; it is shown as client certificate, too.
+        channel(self.running.grpc, &self.running.reader).await
     }
 
     pub async fn enrolled(&mut self, name: &str) -> Workload {
