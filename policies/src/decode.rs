@@ -14,4 +14,5 @@ pub(crate) use document::{Document, file};
 pub(crate) use fields::Fields;
 pub(crate) use formats::{
     CidrText, DurationOrZero, HostText, MAX_REGEX_SIZE, Percent, Port, RegexText, is_host_name,
+    whole_text_regex,
 };

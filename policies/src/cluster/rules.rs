@@ -1,6 +1,7 @@
 //! Which DestinationRule holds for a service, seen from one client.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use crate::document::{DestinationRule, DocumentSet, Subset, TrafficPolicy};
 use crate::host::HostPattern;
@@ -11,17 +12,12 @@ use crate::workload::Workload;
 /// The rules of a document set, by what they are about.
 #[derive(Debug)]
 pub(crate) struct Rules<'a> {
-    by_target: Vec<(Target, &'a DestinationRule)>,
+    /// By canonical host.
+    exact: HashMap<Arc<str>, Vec<&'a DestinationRule>>,
+    /// Wildcards, with the length of their text.
+    wildcards: Vec<(HostPattern, usize, &'a DestinationRule)>,
     client: &'a Workload,
     root_namespace: &'a str,
-}
-
-#[derive(Debug)]
-enum Target {
-    /// A service's canonical host.
-    Service(std::sync::Arc<str>),
-    /// A wildcard.
-    Pattern(HostPattern),
 }
 
 /// What holds for a service: the rules of one namespace, merged.
@@ -45,14 +41,30 @@ impl<'a> Rules<'a> {
             }
             None => true,
         };
-        let rules = documents
+        let mut exact: HashMap<Arc<str>, Vec<&'a DestinationRule>> = HashMap::new();
+        let mut wildcards = Vec::new();
+        for rule in documents
             .destination_rules
             .iter()
+            .map(|rule| &**rule)
             .filter(|rule| holds(rule))
-            .filter_map(|rule| Some((target(rule, registry)?, &**rule)))
-            .collect();
+        {
+            match HostPattern::parse(&rule.host) {
+                // An unknown host is reported by the check of references.
+                HostPattern::Exact(host) => {
+                    if let Ok(service) = registry.resolve(&host, &rule.meta.namespace) {
+                        exact
+                            .entry(Arc::clone(&service.host))
+                            .or_default()
+                            .push(rule);
+                    }
+                }
+                pattern => wildcards.push((pattern, rule.host.len(), rule)),
+            }
+        }
         Self {
-            by_target: rules,
+            exact,
+            wildcards,
             client,
             root_namespace: &mesh.root_namespace,
         }
@@ -60,30 +72,37 @@ impl<'a> Rules<'a> {
 
     /// The rules for a service: of the client's namespace, else the service's, else the root namespace.
     pub(crate) fn find(&self, service: &Service) -> Merged<'a> {
+        let exact = self
+            .exact
+            .get(&service.host)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         for namespace in [
             self.client.namespace.as_str(),
             &service.namespace,
             self.root_namespace,
         ] {
-            let here = self
-                .by_target
-                .iter()
-                .filter(|(_, rule)| rule.meta.namespace == namespace);
-            // An exact host is nearer than a wildcard, a longer wildcard nearer than a shorter one.
-            let nearness = |target: &Target| match target {
-                Target::Service(host) => (*host == service.host).then_some(usize::MAX),
-                Target::Pattern(pattern) => pattern
-                    .matches(&service.host)
-                    .then(|| pattern.to_string().len()),
-            };
-            let near: Vec<(usize, &'a DestinationRule)> = here
-                .filter_map(|(target, rule)| Some((nearness(target)?, *rule)))
-                .collect();
-            let Some(nearest) = near.iter().map(|(nearness, _)| *nearness).max() else {
+            let here = |rule: &&&'a DestinationRule| rule.meta.namespace == namespace;
+            let mut nearest: Vec<&'a DestinationRule> =
+                exact.iter().filter(here).copied().collect();
+            if nearest.is_empty() {
+                let matching = || {
+                    self.wildcards
+                        .iter()
+                        .filter(|(pattern, _, rule)| here(&rule) && pattern.matches(&service.host))
+                };
+                let longest = matching().map(|(_, length, _)| *length).max();
+                nearest.extend(
+                    matching()
+                        .filter(|(_, length, _)| Some(*length) == longest)
+                        .map(|(_, _, rule)| *rule),
+                );
+            }
+            if nearest.is_empty() {
                 continue;
-            };
+            }
             let mut merged = Merged::default();
-            for (_, rule) in near.iter().filter(|(nearness, _)| *nearness == nearest) {
+            for rule in nearest {
                 merged.policy.get_or_insert(&rule.traffic_policy);
                 for subset in &rule.subsets {
                     merged.subsets.entry(&subset.name).or_insert(subset);
@@ -92,16 +111,5 @@ impl<'a> Rules<'a> {
             return merged;
         }
         Merged::default()
-    }
-}
-
-/// What a rule is about; none if its host is unknown, which is reported elsewhere.
-fn target(rule: &DestinationRule, registry: &Registry) -> Option<Target> {
-    match HostPattern::parse(&rule.host) {
-        HostPattern::Exact(host) => {
-            let service = registry.resolve(&host, &rule.meta.namespace).ok()?;
-            Some(Target::Service(std::sync::Arc::clone(&service.host)))
-        }
-        pattern => Some(Target::Pattern(pattern)),
     }
 }

@@ -222,10 +222,11 @@ impl Decode for RegexText {
             cursor.error(codes::INVALID_REGEX, message, None);
             return None;
         }
-        match regex::bytes::RegexBuilder::new(text)
+        // By itself first: `a)|(b` would only make sense between the anchors' parentheses.
+        let alone = regex::bytes::RegexBuilder::new(text)
             .size_limit(MAX_REGEX_SIZE)
-            .build()
-        {
+            .build();
+        match alone.and_then(|_| whole_text_regex(text)) {
             Ok(_) => Some(Self(text.to_owned())),
             Err(error) => {
                 let reason = match &error {
@@ -243,6 +244,13 @@ impl Decode for RegexText {
             }
         }
     }
+}
+
+/// A regular expression that must match the whole text; good for every [`RegexText`].
+pub(crate) fn whole_text_regex(pattern: &str) -> Result<regex::bytes::Regex, regex::Error> {
+    regex::bytes::RegexBuilder::new(&format!("\\A(?:{pattern})\\z"))
+        .size_limit(MAX_REGEX_SIZE)
+        .build()
 }
 
 /// The reason at the end of the several lines that the regex crate writes.

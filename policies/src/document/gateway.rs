@@ -204,11 +204,13 @@ impl Decode for ServerPort {
 impl Decode for ServerTls {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
-            let https_redirect = f.or_default("httpsRedirect");
+            let https_redirect: bool = f.or_default("httpsRedirect");
             let mode = match f.get("mode") {
                 Some(cursor) => mode(&cursor),
-                // Istio's default of a block with certificates.
-                None => (f.has("credentialName")).then_some(ServerTlsMode::Simple),
+                // A block that only redirects has no mode; any other means the default.
+                None => {
+                    (!https_redirect || f.has("credentialName")).then_some(ServerTlsMode::Simple)
+                }
             };
             let credential_name = f.get("credentialName").and_then(|cursor| {
                 let text = cursor.text()?;

@@ -1,6 +1,6 @@
 //! Whether documents fit together: hosts, subsets, ports and gateways that are named exist. The same for every proxy.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::cluster::unknown_subset;
 use crate::diagnostic::{Diagnostic, codes};
@@ -12,13 +12,26 @@ use crate::registry::{HostError, Registry, Service};
 /// Every finding about references between documents.
 pub(super) fn check(documents: &DocumentSet, registry: &Registry) -> Vec<Diagnostic> {
     let mut check = Check {
-        documents,
         registry,
+        subsets: HashMap::new(),
+        wildcard_subsets: Vec::new(),
         diagnostics: Vec::new(),
     };
     for rule in &documents.destination_rules {
-        if matches!(HostPattern::parse(&rule.host), HostPattern::Exact(_)) {
-            check.service(&rule.host, &rule.meta.namespace);
+        let names = rule.subsets.iter().map(|subset| subset.name.as_str());
+        match HostPattern::parse(&rule.host) {
+            HostPattern::Exact(_) => {
+                if let Some(service) = check.service(&rule.host, &rule.meta.namespace) {
+                    check
+                        .subsets
+                        .entry(&service.host)
+                        .or_default()
+                        .extend(names);
+                }
+            }
+            pattern => check
+                .wildcard_subsets
+                .extend(names.map(|name| (pattern.clone(), name))),
         }
     }
     let gateways: HashSet<String> = documents
@@ -79,8 +92,10 @@ fn unknown_host(host: &Spanned<String>, error: &HostError) -> Diagnostic {
 }
 
 struct Check<'a> {
-    documents: &'a DocumentSet,
     registry: &'a Registry,
+    /// Names of subsets by canonical host.
+    subsets: HashMap<&'a str, Vec<&'a str>>,
+    wildcard_subsets: Vec<(HostPattern, &'a str)>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -158,19 +173,17 @@ impl<'a> Check<'a> {
             }
         }
         if let Some(subset) = &destination.subset {
-            let rules = self.documents.destination_rules.iter().filter(|rule| {
-                match HostPattern::parse(&rule.host) {
-                    HostPattern::Exact(host) => self
-                        .registry
-                        .resolve(&host, &rule.meta.namespace)
-                        .is_ok_and(|found| found.host == service.host),
-                    pattern => pattern.matches(&service.host),
-                }
-            });
-            let known: Vec<&str> = rules
-                .flat_map(|rule| &rule.subsets)
-                .map(|subset| subset.name.as_str())
-                .collect();
+            let exact = self
+                .subsets
+                .get(&*service.host)
+                .into_iter()
+                .flatten()
+                .copied();
+            let wildcards = self.wildcard_subsets.iter();
+            let wild = wildcards
+                .filter(|(pattern, _)| pattern.matches(&service.host))
+                .map(|(_, name)| *name);
+            let known: Vec<&str> = exact.chain(wild).collect();
             if !known.contains(&subset.as_str()) {
                 self.diagnostics
                     .push(unknown_subset(subset, service, known.into_iter()));

@@ -32,6 +32,8 @@ pub(crate) enum Text {
     Regex(regex::bytes::Regex),
     /// There at all.
     Present,
+    /// Nothing.
+    Never,
 }
 
 impl Text {
@@ -46,6 +48,7 @@ impl Text {
                 .is_some_and(|start| start.eq_ignore_ascii_case(text.as_bytes())),
             Self::Regex(regex) => regex.is_match(value),
             Self::Present => true,
+            Self::Never => false,
         }
     }
 }
@@ -81,7 +84,7 @@ impl Condition {
         let any_path = match &self.uri {
             None => true,
             Some(Text::Prefix(prefix) | Text::PrefixIgnoreCase(prefix)) => &**prefix == "/",
-            Some(Text::Regex(regex)) => regex.as_str() == anchored(".*"),
+            Some(Text::Regex(regex)) => matches!(regex.as_str(), "\\A(?:.*)\\z" | "\\A(?:/.*)\\z"),
             Some(_) => false,
         };
         any_path
@@ -93,12 +96,6 @@ impl Condition {
             && self.without_headers.is_empty()
             && self.query_params.is_empty()
     }
-}
-
-/// A regular expression that must match the whole text.
-pub(crate) fn anchored(pattern: &str) -> String {
-    // The line break keeps a comment of the `x` flag from swallowing the end; `\z` is the end even in `m` mode.
-    format!("\\A(?:{pattern})\\z")
 }
 
 /// Each value of a repeated header is looked at alone, as Envoy does since CVE-2026-26308.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode};
 
-use super::matching::{Condition, Text, anchored};
+use super::matching::{Condition, Text};
 use super::{
     DirectResponse, HeaderOps, HttpRoute, PathRewrite, Redirect, Rewrite, RouteAction,
     WeightedCluster, WeightedClusters,
 };
 use crate::cluster::{ClusterBuilder, ClusterIndex};
-use crate::decode::MAX_REGEX_SIZE;
+use crate::decode::{MAX_REGEX_SIZE, whole_text_regex};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::document::{
     Destination, HttpMatch, HttpRewrite, HttpRule, Spanned, StringMatch, VirtualService,
@@ -194,7 +194,13 @@ fn cluster(
                     .iter()
                     .map(|port| port.number.to_string())
                     .collect();
-                let message = format!("`{}` has several ports, and none is chosen", service.host);
+                let http = service.ports.iter().any(|port| port.protocol.is_http());
+                let problem = if http {
+                    "has several ports, and none is chosen"
+                } else {
+                    "has no HTTP port"
+                };
+                let message = format!("`{}` {problem}", service.host);
                 let host = &destination.host;
                 let diagnostic =
                     Diagnostic::error(codes::UNKNOWN_PORT, host.at.clone(), &host.path, message);
@@ -220,10 +226,10 @@ fn implied_port(service: &Service, listener: Option<u16>) -> Option<&ServicePort
 
 fn condition(found: &HttpMatch, listener: Listener<'_>) -> Condition {
     let plain = |text: &Option<Spanned<StringMatch>>| {
-        text.as_ref().and_then(|text| self::text(text, Case::Exact))
+        text.as_ref().map(|text| self::text(text, Case::Exact))
     };
     let lower = |text: &Option<Spanned<StringMatch>>| {
-        text.as_ref().and_then(|text| self::text(text, Case::Lower))
+        text.as_ref().map(|text| self::text(text, Case::Lower))
     };
     let uri_case = if found.ignore_uri_case {
         Case::Ignored
@@ -233,11 +239,11 @@ fn condition(found: &HttpMatch, listener: Listener<'_>) -> Condition {
     let headers = |headers: &std::collections::BTreeMap<String, Spanned<StringMatch>>| {
         headers
             .iter()
-            .filter_map(|(name, found)| Some((name.parse().ok()?, text(found, Case::Exact)?)))
+            .filter_map(|(name, found)| Some((name.parse().ok()?, text(found, Case::Exact))))
             .collect()
     };
     Condition {
-        uri: found.uri.as_ref().and_then(|uri| text(uri, uri_case)),
+        uri: found.uri.as_ref().map(|uri| text(uri, uri_case)),
         scheme: plain(&found.scheme),
         method: plain(&found.method),
         // Hosts are compared in lower case, as requests come in.
@@ -252,7 +258,7 @@ fn condition(found: &HttpMatch, listener: Listener<'_>) -> Condition {
         query_params: found
             .query_params
             .iter()
-            .filter_map(|(name, found)| Some((name.as_str().into(), text(found, Case::Exact)?)))
+            .map(|(name, found)| (name.as_str().into(), text(found, Case::Exact)))
             .collect(),
     }
 }
@@ -265,7 +271,7 @@ enum Case {
 }
 
 /// A comparison; regular expressions have been compiled at load, so they compile here.
-fn text(found: &StringMatch, case: Case) -> Option<Text> {
+fn text(found: &StringMatch, case: Case) -> Text {
     let plain = |text: &str| -> Box<str> {
         if case == Case::Lower {
             text.to_ascii_lowercase().into()
@@ -273,17 +279,17 @@ fn text(found: &StringMatch, case: Case) -> Option<Text> {
             text.into()
         }
     };
-    Some(match (found, case) {
+    match (found, case) {
         (StringMatch::Exact(text), Case::Ignored) => Text::ExactIgnoreCase(plain(text)),
         (StringMatch::Exact(text), _) => Text::Exact(plain(text)),
         (StringMatch::Prefix(text), Case::Ignored) => Text::PrefixIgnoreCase(plain(text)),
         (StringMatch::Prefix(text), _) => Text::Prefix(plain(text)),
+        // Compiled once at load, so it compiles here; a condition must never vanish.
         (StringMatch::Regex(pattern), _) => {
-            let mut builder = regex::bytes::RegexBuilder::new(&anchored(pattern));
-            Text::Regex(builder.size_limit(MAX_REGEX_SIZE + 1024).build().ok()?)
+            whole_text_regex(pattern).map_or(Text::Never, Text::Regex)
         }
         (StringMatch::Present, _) => Text::Present,
-    })
+    }
 }
 
 /// A rewrite, tied to the path condition of its match.

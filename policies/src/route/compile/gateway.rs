@@ -1,6 +1,7 @@
 //! The table of a gateway: routes bound to the Gateway documents that select its workload.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::{RuleList, empty, keep};
 use crate::cluster::ClusterBuilder;
@@ -15,8 +16,13 @@ use crate::route::rules::{CompiledRule, Listener, compile as compile_rules};
 use crate::route::{HeaderOps, HttpRoute, Redirect, RouteAction, RouteTable, TableKind};
 use crate::workload::Workload;
 
-/// Rules by host pattern, in the order in which the patterns were met.
-type Hosts = Vec<(HostPattern, Vec<CompiledRule>)>;
+/// The rules of one port by host pattern.
+#[derive(Default)]
+struct Hosts {
+    routes: HashMap<HostPattern, Vec<CompiledRule>>,
+    /// `httpsRedirect` is for every request of a host, whatever else is written about it.
+    redirects: HashMap<HostPattern, CompiledRule>,
+}
 
 pub(super) fn compile(
     documents: &DocumentSet,
@@ -38,7 +44,10 @@ pub(super) fn compile(
             let hosts = ports.entry(port).or_default();
             if server.tls.as_ref().is_some_and(|tls| tls.https_redirect) {
                 for (_, pattern) in server.hosts.iter().map(|host| server_host(host)) {
-                    rules_of(hosts, &pattern).push(redirect(gateway, server, &name));
+                    hosts
+                        .redirects
+                        .entry(pattern)
+                        .or_insert_with(|| redirect(gateway, server, &name));
                 }
                 continue;
             }
@@ -66,7 +75,11 @@ pub(super) fn compile(
                 };
                 let rules = compile_rules(document, listener, registry, clusters);
                 for pattern in patterns {
-                    rules_of(hosts, &pattern).extend(rules.iter().cloned());
+                    hosts
+                        .routes
+                        .entry(pattern)
+                        .or_default()
+                        .extend(rules.iter().cloned());
                 }
             }
         }
@@ -85,7 +98,10 @@ fn table(ports: BTreeMap<u16, Hosts>) -> RouteTable {
     let mut listeners = Vec::new();
     for (port, hosts) in ports {
         let mut host_table = HostTable::default();
-        for (pattern, rules) in hosts {
+        for (pattern, rule) in hosts.redirects {
+            host_table.insert(&pattern, keep(&mut lists, Arc::from([rule])));
+        }
+        for (pattern, rules) in hosts.routes {
             // Several documents may route one host; a catch-all of one must not hide the others (Istio sorts alike).
             let (everything, specific): (Vec<_>, Vec<_>) = rules
                 .into_iter()
@@ -98,21 +114,6 @@ fn table(ports: BTreeMap<u16, Hosts>) -> RouteTable {
     table.listeners = listeners.into();
     table.rules = lists.into();
     table
-}
-
-/// The rules of a pattern, made if there are none yet.
-fn rules_of<'a>(hosts: &'a mut Hosts, pattern: &HostPattern) -> &'a mut Vec<CompiledRule> {
-    let position = if let Some(position) = hosts.iter().position(|(known, _)| known == pattern) {
-        position
-    } else {
-        hosts.push((pattern.clone(), Vec::new()));
-        hosts.len() - 1
-    };
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "the position was found or made just above"
-    )]
-    &mut hosts[position].1
 }
 
 /// The namespace part and the host of a server's `[namespace/]host`.
