@@ -322,11 +322,15 @@ impl Issuance {
             ..record(&leaf, &entry.id, csr.key_hash(), caller, now)
         };
         // The certificate exists only in this function until its record is on disk.
+        let token = attested
+            .admission
+            .as_ref()
+            .map(|a| a.enrolment.token_name.clone());
         match self.store.record_issued(record, attested.admission).await {
             Ok(()) => {}
             Err(StoreError::TokenTaken) => {
                 return Err(Refusal::TokenSpent {
-                    name: "taken a moment ago".to_owned(),
+                    name: token.unwrap_or_default(),
                 });
             }
             Err(error) => return Err(error.into()),
@@ -479,3 +483,6 @@ fn record(
         ..Issued::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

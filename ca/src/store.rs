@@ -21,8 +21,8 @@ pub enum StoreError {
     /// The files are damaged, or records that were once there are gone.
     #[error(
         "the store in `{path}` is damaged ({what}); it is never rebuilt by itself, because that would \
-         revive spent tokens: restore the directory from a backup, or, if you accept that every \
-         workload must enrol anew with a new token, move it away together with `{mark}`"
+         revive spent tokens: restore the directory and `{mark}` together from a backup, or, if you \
+         accept that every workload must enrol anew with a new token, move both away"
     )]
     Damaged {
         /// The store's directory.
