@@ -2,6 +2,7 @@
 
 mod body;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,12 +32,29 @@ const RESELECTIONS: u32 = 5;
 const BACKOFF: Duration = Duration::from_millis(25);
 
 /// What the proxies' upstream side consists of; cheap to clone.
-#[derive(Debug)]
 pub struct Forwarder<B> {
     /// The connections.
     pub upstreams: Upstreams<B>,
     /// The resolver for endpoints given as names.
     pub resolver: Resolver,
+}
+
+impl<B> fmt::Debug for Forwarder<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forwarder")
+            .field("upstreams", &self.upstreams)
+            .field("resolver", &self.resolver)
+            .finish()
+    }
+}
+
+impl<B: RequestBody> fmt::Debug for Forwarded<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forwarded")
+            .field("result", &self.result)
+            .field("outcome", &self.outcome)
+            .finish()
+    }
 }
 
 impl<B> Clone for Forwarder<B> {
@@ -66,7 +84,6 @@ pub struct Outcome {
 }
 
 /// A response, or the local reply that stands for it, and how it came about.
-#[derive(Debug)]
 pub struct Forwarded<B: RequestBody> {
     /// The upstream's response, or what to answer instead.
     pub result: Result<Response<ForwardBody<B>>, LocalReply>,

@@ -8,6 +8,7 @@
     reason = "a failed test is a panic"
 )]
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,6 +29,9 @@ use identity::material::{MaterialReader, MaterialWriter};
 use identity::server::{ClientCertificates, server_config};
 use identity::svid::Svid;
 use identity::{SpiffeId, TrustDomain};
+use policies::mesh::Mesh;
+use policies::source::SourceFile;
+use policies::workload::Workload;
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
@@ -39,6 +43,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::BoxError;
+use crate::snapshot::{ProxyContext, Role, Snapshot};
 use crate::upstream::{Limits, Upstreams};
 
 /// Any body. A type with a name of its own: boxed errors in type parameters keep futures from being `Send`
@@ -370,5 +375,65 @@ where
             connection.as_mut().graceful_shutdown();
             connection.await.ok();
         }
+    }
+}
+
+/// For whom the tests build snapshots.
+pub(crate) fn context(role: Role) -> ProxyContext {
+    ProxyContext {
+        mesh: Mesh {
+            default_namespace: "my-app".to_owned(),
+            ..Mesh::default()
+        },
+        workload: Workload {
+            name: "order-service-v1".to_owned(),
+            namespace: "my-app".to_owned(),
+            service_account: "order-service".to_owned(),
+            labels: BTreeMap::from([("app".to_owned(), "order-service".to_owned())]),
+        },
+        role,
+    }
+}
+
+/// The documents of one service, `product-service` on port 8080.
+pub(crate) struct Documents(String);
+
+impl Documents {
+    pub(crate) fn new() -> Self {
+        Self(
+            "apiVersion: networking.istio.io/v1\n\
+             kind: ServiceEntry\n\
+             metadata: {name: product-service, namespace: my-app}\n\
+             spec:\n  \
+               hosts: [product-service.my-app.svc.cluster.local]\n  \
+               location: MESH_INTERNAL\n  \
+               resolution: STATIC\n  \
+               ports: [{number: 8080, name: http, protocol: HTTP}]\n  \
+               endpoints:\n"
+                .to_owned(),
+        )
+    }
+
+    /// Adds an endpoint; with a service account it is a mesh peer.
+    pub(crate) fn endpoint(&mut self, address: SocketAddr, service_account: Option<&str>) {
+        let account = service_account
+            .map(|a| format!(", serviceAccount: {a}"))
+            .unwrap_or_default();
+        let (ip, port) = (address.ip(), address.port());
+        self.0.push_str(&format!(
+            "  - {{address: {ip}, ports: {{http: {port}}}{account}}}\n"
+        ));
+    }
+
+    pub(crate) fn yaml(&self) -> String {
+        self.0.clone()
+    }
+
+    pub(crate) fn files(&self) -> Vec<SourceFile> {
+        vec![SourceFile::new("mesh.yaml", self.yaml())]
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot::build(&self.files(), &context(Role::Sidecar), None).unwrap()
     }
 }

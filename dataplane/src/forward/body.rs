@@ -1,5 +1,6 @@
 //! A response body under the request's deadline.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -34,11 +35,18 @@ impl ForwardBodyError {
 }
 
 /// The body of a forwarded response. Dropping it before its end cancels the exchange.
-#[derive(Debug)]
 pub struct ForwardBody<B: RequestBody> {
     /// `None` once the deadline passed: the exchange is cancelled at that moment.
     upstream: Option<UpstreamBody<B>>,
     timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<B: RequestBody> fmt::Debug for ForwardBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForwardBody")
+            .field("upstream", &self.upstream)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<B: RequestBody> ForwardBody<B> {
