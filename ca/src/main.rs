@@ -1,5 +1,7 @@
 //! The slim `portcullis-ca` binary.
 
+use std::process::ExitCode;
+
 use clap::Parser as _;
 
 #[derive(clap::Parser)]
@@ -13,6 +15,17 @@ struct Cli {
     args: ca::command::Args,
 }
 
-fn main() -> anyhow::Result<()> {
-    ca::command::run(Cli::parse().args)
+#[expect(
+    clippy::print_stderr,
+    reason = "the log may not have begun when the start fails"
+)]
+fn main() -> ExitCode {
+    match ca::command::run(Cli::parse().args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // In one line, and never with a backtrace: it is for an operator.
+            eprintln!("portcullis-ca: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
