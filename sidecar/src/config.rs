@@ -29,12 +29,13 @@ pub(crate) struct Config {
     pub(crate) inbound: Vec<Inbound>,
     pub(crate) outbound: Option<SocketAddr>,
     pub(crate) probe: Option<Probe>,
-    pub(crate) admin: SocketAddr,
+    pub(crate) admin: Option<SocketAddr>,
     pub(crate) taken_ports: TakenPorts,
     pub(crate) drain_timeout: Duration,
     pub(crate) log: LogConfig,
     pub(crate) access_log: AccessTarget,
     pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
     /// Peers whose `x-forwarded-for` and `x-forwarded-client-cert` are believed.
     pub(crate) gateways: Vec<SpiffeId>,
 }
@@ -85,15 +86,31 @@ pub(crate) struct Limits {
     pub(crate) connections: usize,
     /// The longest request head, in bytes (8 KiB to 1 MiB).
     pub(crate) header_bytes: usize,
+}
+
+/// How long strangers may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Timeouts {
     /// The longest TLS handshake, and the longest wait for the first byte.
     #[serde(with = "runtime::duration")]
-    pub(crate) handshake_timeout: Duration,
-    /// The longest time for a request head to arrive.
+    pub(crate) handshake: Duration,
+    /// From the first byte of a request head to its last.
     #[serde(with = "runtime::duration")]
-    pub(crate) header_timeout: Duration,
+    pub(crate) request_head: Duration,
     /// How long a connection may stay open without a request.
     #[serde(with = "runtime::duration")]
-    pub(crate) idle_timeout: Duration,
+    pub(crate) idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            request_head: Duration::from_secs(10),
+            idle: Duration::from_mins(5),
+        }
+    }
 }
 
 impl Default for Limits {
@@ -101,9 +118,6 @@ impl Default for Limits {
         Self {
             connections: 10_000,
             header_bytes: 64 * 1024,
-            handshake_timeout: Duration::from_secs(10),
-            header_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_mins(5),
         }
     }
 }
@@ -127,8 +141,7 @@ struct RawConfig {
     inbound: Vec<Inbound>,
     outbound: Option<RawOutbound>,
     probe: Option<Probe>,
-    #[serde(default = "admin_address")]
-    admin: SocketAddr,
+    admin: Option<SocketAddr>,
     #[serde(default)]
     taken_ports: TakenPorts,
     #[serde(default)]
@@ -139,6 +152,8 @@ struct RawConfig {
     access_log: RawAccessLog,
     #[serde(default)]
     limits: Limits,
+    #[serde(default)]
+    timeouts: Timeouts,
     gateways: Option<Vec<String>>,
 }
 
@@ -221,10 +236,6 @@ fn root_namespace() -> String {
     "istio-system".to_owned()
 }
 
-fn admin_address() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 15_000))
-}
-
 impl Config {
     /// Reads and checks the process file.
     pub(crate) fn load(path: &Path, overrides: &[String]) -> anyhow::Result<Self> {
@@ -277,6 +288,15 @@ impl Config {
             raw.limits.connections > 0,
             "`limits.connections` must be at least 1"
         );
+        let timeouts = &raw.timeouts;
+        let shortest = timeouts
+            .handshake
+            .min(timeouts.request_head)
+            .min(timeouts.idle);
+        anyhow::ensure!(
+            shortest >= Duration::from_millis(100),
+            "`timeouts`: `{shortest:?}` is too short, expected at least `100ms`"
+        );
         let state_dir = resolve(path, &raw.state_dir);
         Ok(Self {
             mesh: Mesh {
@@ -316,6 +336,7 @@ impl Config {
                 path => AccessTarget::from_path(path),
             },
             limits: raw.limits,
+            timeouts: raw.timeouts,
             gateways,
         })
     }
@@ -381,6 +402,7 @@ accessLog: {path: "-"}
             (vec!["limits.headerBytes=10"], "headerBytes"),
             (vec!["outbund={}"], "outbund"),
             (vec!["drain.timeout=5"], "not a duration"),
+            (vec!["timeouts.idle=0s"], "timeouts"),
         ] {
             let error = load(FILE, &overrides).unwrap_err();
             assert!(error.contains(message), "{message}: {error}");

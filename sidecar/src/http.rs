@@ -11,10 +11,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use runtime::lifecycle::Lifecycle;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::activity::{Activity, InFlight, Pulse, Watched};
 use crate::answer::AnswerBody;
-use crate::config::Limits;
+use crate::config::{Limits, Timeouts};
 
 /// Streams of one connection at a time.
 const STREAMS: u32 = 1000;
@@ -44,17 +45,17 @@ pub(crate) struct HttpServer {
     either: auto::Builder<TokioExecutor>,
     one: auto::Builder<TokioExecutor>,
     two: auto::Builder<TokioExecutor>,
-    limits: Limits,
+    timeouts: Timeouts,
     life: Lifecycle,
 }
 
 impl HttpServer {
-    pub(crate) fn new(limits: Limits, life: Lifecycle) -> Self {
+    pub(crate) fn new(limits: &Limits, timeouts: Timeouts, life: Lifecycle) -> Self {
         Self {
-            either: builder(&limits),
-            one: builder(&limits).http1_only(),
-            two: builder(&limits).http2_only(),
-            limits,
+            either: builder(limits),
+            one: builder(limits).http1_only(),
+            two: builder(limits).http2_only(),
+            timeouts,
             life,
         }
     }
@@ -80,10 +81,14 @@ impl HttpServer {
         };
         let connection = builder.serve_connection_with_upgrades(io, service);
         tokio::pin!(connection);
-        let limits = &self.limits;
+        let Timeouts {
+            request_head, idle, ..
+        } = self.timeouts;
         // One timer per connection, coarse: a deadline may be passed by half of itself.
-        let period = limits.header_timeout.min(limits.idle_timeout) / 2;
-        let mut tick = tokio::time::interval(period.max(Duration::from_millis(10)));
+        let period = request_head.min(idle) / 2;
+        let period = period.max(Duration::from_millis(10));
+        let mut tick = tokio::time::interval_at(Instant::now() + period, period);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let draining = self.life.drain_begun();
         tokio::pin!(draining);
         let mut ending = false;
@@ -101,7 +106,7 @@ impl HttpServer {
                     told = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                _ = tick.tick() => match activity.pulse(limits.header_timeout, limits.idle_timeout) {
+                _ = tick.tick() => match activity.pulse(request_head, idle) {
                     Pulse::Alive => {}
                     Pulse::Slow => {
                         tracing::debug!("connection closed: a request head took too long");

@@ -26,3 +26,6 @@ mod proxy;
 mod status;
 mod tidy;
 mod tunnel;
+
+#[cfg(test)]
+mod tests;

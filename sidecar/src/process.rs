@@ -220,7 +220,7 @@ struct Listeners {
     inbound: Vec<TcpListener>,
     outbound: Option<TcpListener>,
     probe: Option<TcpListener>,
-    admin: TcpListener,
+    admin: Option<TcpListener>,
 }
 
 impl Listeners {
@@ -251,7 +251,7 @@ impl Listeners {
             inbound,
             outbound: optional("outbound", config.outbound)?,
             probe: optional("probe", config.probe.as_ref().map(|probe| probe.listen))?,
-            admin: bind("admin".to_owned(), config.admin)?,
+            admin: optional("admin", config.admin)?,
         };
         state.publish_ports(&ports)?;
         Ok(listeners)
@@ -261,18 +261,14 @@ impl Listeners {
     fn open(self, config: &Config, parts: &Parts, admin: Admin) {
         let life = &parts.proxy.life;
         let limits = config.limits;
-        let server = || HttpServer::new(limits, life.clone());
+        let timeouts = config.timeouts;
+        let server = || HttpServer::new(&limits, timeouts, life.clone());
         let places = Arc::new(Semaphore::new(
             limits.connections.min(Semaphore::MAX_PERMITS),
         ));
         for (listener, port) in self.inbound.into_iter().zip(&config.inbound) {
             let proxy = Arc::clone(&parts.proxy);
-            let door = Arc::new(Inbound::new(
-                proxy,
-                server(),
-                limits.handshake_timeout,
-                port,
-            ));
+            let door = Arc::new(Inbound::new(proxy, server(), timeouts.handshake, port));
             let accepting = accept::accept(
                 listener,
                 Arc::clone(&places),
@@ -300,7 +296,9 @@ impl Listeners {
             // Health and admin are served to the very end: a drain is watched there.
             spawn("probe", pages.serve(listener, std::future::pending()));
         }
-        spawn("admin", admin.serve(self.admin, std::future::pending()));
+        if let Some(listener) = self.admin {
+            spawn("admin", admin.serve(listener, std::future::pending()));
+        }
     }
 }
 

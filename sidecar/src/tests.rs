@@ -1,0 +1,6 @@
+//! Whole sidecars in this process, against real applications and clients on the loopback interface.
+
+mod fixture;
+mod inbound;
+mod outbound;
+mod streams;
