@@ -11,11 +11,12 @@
 
 mod laptop;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use laptop::{Laptop, signal, stdout, wait, wait_until_none_runs};
+use laptop::{Laptop, runs, signal, stdout, wait, wait_until_none_runs};
 use rustix::process::Signal;
 
 const PYTHON: &str = r#"
@@ -99,7 +100,8 @@ fn build_go(dir: &Path) -> String {
         .env("GO111MODULE", "off")
         .env("CGO_ENABLED", "0")
         .env("GOTOOLCHAIN", "local")
-        .env("GOCACHE", dir.join("cache"))
+        // The standard library takes a while; the second time it is there.
+        .env("GOCACHE", concat!(env!("CARGO_TARGET_TMPDIR"), "/go-cache"))
         .env("GOPATH", dir.join("path"))
         .output()
         .unwrap();
@@ -213,22 +215,23 @@ fn a_server_joins_its_service_and_leaves_it() {
 #[test]
 fn a_killed_run_leaves_nothing_behind() {
     let mesh = Laptop::start();
-    let mut sleeper = run(&mesh, "sleeper", &[], &["sleep", "1000"])
+    let temp = tempfile::tempdir().unwrap();
+    let file = temp.path().join("pid");
+    let script = format!("echo $$ > {}; exec sleep 1000", file.display());
+    let mut sleeper = run(&mesh, "sleeper", &[], &["sh", "-c", &script])
         .spawn()
         .unwrap();
-    let entry = mesh.dir().join("generated/entries/run-sleeper.yaml");
-    let state = mesh.dir().join("runs/sleeper/state/ports.json");
-    wait("the sidecar", || {
-        if entry.exists() && state.exists() {
-            Ok(())
-        } else {
-            Err(String::new())
-        }
+    let program: i32 = wait("the program", || {
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        text.trim().parse().map_err(|_| text)
     });
+    let entry = mesh.dir().join("generated/entries/run-sleeper.yaml");
+    assert!(entry.exists() && runs(program));
     signal(i32::try_from(sleeper.id()).unwrap(), Signal::KILL);
     sleeper.wait().unwrap();
     mesh.wait_for("its `portcullis run` is gone");
-    wait_until_none_runs(&std::collections::BTreeMap::new(), &mesh.dir().join("runs"));
+    let pids = BTreeMap::from([("the program".to_owned(), program)]);
+    wait_until_none_runs(&pids, &mesh.dir().join("runs"));
     assert!(!entry.exists() && !mesh.dir().join("runs/sleeper").exists());
 }
 

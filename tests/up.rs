@@ -62,7 +62,20 @@ fn the_demo_answers_and_ctrl_c_leaves_no_process() {
         "https://{}/api/products",
         status["gateway"]["https"].as_str().unwrap()
     );
-    assert_eq!(curl(&https, &["-k"]).status, 200);
+    let root = mesh.dir().join("gateway/state/edge-root.pem");
+    assert_eq!(
+        curl(&https, &["--cacert", root.to_str().unwrap()]).status,
+        200
+    );
+    let order = mesh.curl(
+        "/api/orders",
+        &["-d", r#"{"productId": "3", "quantity": 2}"#],
+    );
+    assert_eq!(
+        (order.status, &order.json()["total"]),
+        (201, &298.0.into()),
+        "{order:?}"
+    );
     let parts = status["parts"].as_array().unwrap();
     assert_eq!(
         parts.len(),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use http::{HeaderMap, Method, StatusCode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::outbound::Outbound;
 use super::server::{Answer, Call, Service, json, problem};
@@ -23,6 +23,14 @@ struct OrderList<'a> {
     service: &'static str,
     version: &'a str,
     orders: Vec<Order>,
+}
+
+/// What `POST /api/orders` takes.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NewOrder {
+    product_id: String,
+    quantity: u32,
 }
 
 #[derive(Serialize)]
@@ -84,6 +92,30 @@ impl OrderService {
         })
     }
 
+    /// Prices an order; the demo's order book is not written to.
+    async fn place(&self, body: &[u8], inbound: &HeaderMap) -> Answer {
+        let order: NewOrder = match serde_json::from_slice(body) {
+            Ok(order) => order,
+            Err(error) => {
+                let message = format!("this is no order: {error}");
+                return problem(StatusCode::BAD_REQUEST, &message);
+            }
+        };
+        // It becomes part of a path.
+        if order.product_id.is_empty()
+            || !order.product_id.chars().all(|c| c.is_ascii_alphanumeric())
+        {
+            return problem(StatusCode::BAD_REQUEST, "productId is letters and digits");
+        }
+        match self
+            .order(("1004", &order.product_id, order.quantity), inbound)
+            .await
+        {
+            Ok(order) => json(StatusCode::CREATED, &order),
+            Err(answer) => answer,
+        }
+    }
+
     async fn list(&self, inbound: &HeaderMap) -> Answer {
         let mut orders = Vec::with_capacity(ORDERS.len());
         for order in ORDERS {
@@ -113,10 +145,16 @@ impl Service for OrderService {
     }
 
     async fn answer(&self, call: Call) -> Answer {
-        if call.method() != Method::GET && call.method() != Method::HEAD {
-            return problem(StatusCode::METHOD_NOT_ALLOWED, "orders can only be read");
-        }
         let path = call.uri().path();
+        if call.method() == Method::POST && path == "/api/orders" {
+            return self.place(call.body(), call.headers()).await;
+        }
+        if call.method() != Method::GET && call.method() != Method::HEAD {
+            return problem(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "orders are read, and made by POST /api/orders",
+            );
+        }
         match path.strip_prefix("/api/orders") {
             Some("" | "/") => self.list(call.headers()).await,
             Some(rest) => {

@@ -174,8 +174,13 @@ impl Signals {
             (Signal::USR1, SignalKind::user_defined1()),
             (Signal::USR2, SignalKind::user_defined2()),
         ];
+        // What was to be ignored stays so; the program inherits that.
+        let stays = parent::outlives_the_terminal();
+        let kinds = kinds
+            .into_iter()
+            .filter(|(ours, _)| !(stays && *ours == Signal::HUP));
         let listen = |(ours, kind)| signal(kind).map(|stream| (ours, stream));
-        let streams = kinds.into_iter().map(listen).collect::<Result<_, _>>();
+        let streams = kinds.map(listen).collect::<Result<_, _>>();
         Ok(Self {
             streams: streams.context(|| "cannot listen for signals".to_owned())?,
             interrupts_arrive: std::io::stdin().is_terminal(),

@@ -95,6 +95,16 @@ pub(crate) fn complete(dir: &MeshDir, record: &Record, took: Duration) {
         line(
             "  curl -i http://$GATEWAY_URL/api/orders                          a sidecar calls a sidecar",
         );
+        if let Some(https) = record
+            .part("gateway")
+            .and_then(|part| part.ports.get("listener:443"))
+        {
+            let root = dir.gateway().join("state/edge-root.pem");
+            line(format_args!(
+                "  curl -i --cacert {} https://{https}/api/products",
+                root.display()
+            ));
+        }
         line("  curl -i -X DELETE http://$GATEWAY_URL/api/products/1            denied by policy");
     }
     line(format_args!(

@@ -19,6 +19,7 @@ use crate::ca_admin::CaAdmin;
 use crate::cli::Up;
 use crate::directory::{MeshDir, write_whole};
 use crate::exit::{Context as _, Exit, Failure};
+use crate::parent;
 use crate::record::{self, Kind, PartRecord, Record};
 use crate::run::leftovers;
 
@@ -309,7 +310,7 @@ impl Mesh<'_> {
 struct Signals {
     interrupt: SignalStream,
     terminate: SignalStream,
-    hangup: SignalStream,
+    hangup: Option<SignalStream>,
 }
 
 impl Signals {
@@ -319,7 +320,11 @@ impl Signals {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
             // The terminal is closed: nobody will press Ctrl-C any more.
-            hangup: listen(SignalKind::hangup())?,
+            hangup: if parent::outlives_the_terminal() {
+                None
+            } else {
+                Some(listen(SignalKind::hangup())?)
+            },
         })
     }
 
@@ -327,7 +332,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
+            Some(()) = async { self.hangup.as_mut()?.recv().await } => {}
         }
     }
 }
