@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use identity::wire::{
-    CreateJoinTokenRequest, GetStatusRequest, GetStatusResponse, ListEntriesRequest, ListIdentitiesRequest,
-    ListIdentitiesResponse, admin_client::AdminClient,
+    CreateJoinTokenRequest, GetStatusRequest, GetStatusResponse, ListEntriesRequest,
+    ListIdentitiesRequest, ListIdentitiesResponse, admin_client::AdminClient,
 };
 use tonic::transport::{Channel, Endpoint};
 
@@ -15,26 +15,53 @@ impl CaAdmin {
     pub async fn connect(socket: &Path) -> Self {
         let endpoint = Endpoint::from_shared(format!("unix:{}", socket.display())).unwrap();
         let channel = endpoint.connect().await;
-        Self(AdminClient::new(channel.unwrap_or_else(|error| panic!("{}: {error:?}", socket.display()))))
+        Self(AdminClient::new(channel.unwrap_or_else(|error| {
+            panic!("{}: {error:?}", socket.display())
+        })))
     }
 
     /// A one-use join token for whoever the selector `join_token:<name>` means.
     pub async fn join_token(&mut self, name: &str) -> String {
-        let request = CreateJoinTokenRequest { name: name.to_owned(), ttl_seconds: 600 };
-        self.0.create_join_token(request).await.unwrap().into_inner().token
+        let request = CreateJoinTokenRequest {
+            name: name.to_owned(),
+            ttl_seconds: 600,
+        };
+        self.0
+            .create_join_token(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .token
     }
 
-    /// The SPIFFE IDs of the registration entries in force.
-    pub async fn entries(&mut self) -> Vec<String> {
-        let entries = self.0.list_entries(ListEntriesRequest {}).await.unwrap().into_inner().entries;
-        entries.into_iter().map(|entry| entry.spiffe_id).collect()
+    /// Whether a registration entry in force is for the holders of this join token.
+    pub async fn knows(&mut self, name: &str) -> bool {
+        let entries = self
+            .0
+            .list_entries(ListEntriesRequest {})
+            .await
+            .unwrap()
+            .into_inner()
+            .entries;
+        let selector = format!("join_token:{name}");
+        entries
+            .iter()
+            .any(|entry| entry.selectors.contains(&selector))
     }
 
     pub async fn identities(&mut self) -> ListIdentitiesResponse {
-        self.0.list_identities(ListIdentitiesRequest {}).await.unwrap().into_inner()
+        self.0
+            .list_identities(ListIdentitiesRequest {})
+            .await
+            .unwrap()
+            .into_inner()
     }
 
     pub async fn status(&mut self) -> GetStatusResponse {
-        self.0.get_status(GetStatusRequest {}).await.unwrap().into_inner()
+        self.0
+            .get_status(GetStatusRequest {})
+            .await
+            .unwrap()
+            .into_inner()
     }
 }

@@ -8,14 +8,17 @@ use std::{
 };
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime, pem::PemObject as _},
+    pki_types::{
+        CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime,
+        pem::PemObject as _,
+    },
 };
 
 use super::Transport;
@@ -38,21 +41,33 @@ impl<'a> Forged<'a> {
     /// Good from a minute ago for an hour.
     pub fn new(uris: &'a [&'a str]) -> Self {
         let now = SystemTime::now();
-        Self { uris, not_before: now - Duration::from_secs(60), not_after: now + Duration::from_secs(3600) }
+        Self {
+            uris,
+            not_before: now - Duration::from_secs(60),
+            not_after: now + Duration::from_secs(3600),
+        }
     }
 
     /// Good until a minute ago.
     #[must_use]
     pub fn expired(self) -> Self {
         let now = SystemTime::now();
-        Self { not_before: now - Duration::from_secs(7200), not_after: now - Duration::from_secs(60), ..self }
+        Self {
+            not_before: now - Duration::from_secs(7200),
+            not_after: now - Duration::from_secs(60),
+            ..self
+        }
     }
 
     /// Good from an hour ahead.
     #[must_use]
     pub fn not_yet_valid(self) -> Self {
         let now = SystemTime::now();
-        Self { not_before: now + Duration::from_secs(3600), not_after: now + Duration::from_secs(7200), ..self }
+        Self {
+            not_before: now + Duration::from_secs(3600),
+            not_after: now + Duration::from_secs(7200),
+            ..self
+        }
     }
 }
 
@@ -65,7 +80,10 @@ impl Forge {
         let key = PrivateKeyDer::from_pem_slice(&pem).unwrap();
         let key = KeyPair::try_from(&key).unwrap();
         let issuer = Issuer::from_ca_cert_der(&intermediates[0], key).unwrap();
-        Self { issuer, intermediates }
+        Self {
+            issuer,
+            intermediates,
+        }
     }
 
     /// A CA of somebody else that calls itself by the same trust domain.
@@ -80,7 +98,10 @@ impl Forge {
         params.subject_alt_names = vec![uri(&format!("spiffe://{trust_domain}"))];
         let certificate = params.self_signed(&key).unwrap();
         let intermediates = vec![certificate.der().clone()];
-        Self { issuer: Issuer::new(params, key), intermediates }
+        Self {
+            issuer: Issuer::new(params, key),
+            intermediates,
+        }
     }
 
     /// Signs whatever it is asked to sign.
@@ -93,7 +114,10 @@ impl Forge {
         params.subject_alt_names = forged.uris.iter().copied().map(uri).collect();
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         params.use_authority_key_identifier_extension = true;
         let leaf = params.signed_by(&key, &self.issuer).unwrap();
         let mut chain = vec![leaf.der().clone()];
@@ -116,7 +140,9 @@ impl Credentials {
     /// TLS with this client certificate, and with any server.
     pub fn tls(&self) -> Transport {
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
-        let config = trusting_client().with_client_auth_cert(self.chain.clone(), key).unwrap();
+        let config = trusting_client()
+            .with_client_auth_cert(self.chain.clone(), key)
+            .unwrap();
         Transport::Tls(Arc::new(config))
     }
 
@@ -127,7 +153,10 @@ impl Credentials {
 
     /// Writes `<name>.crt` and `<name>.key` for curl and openssl.
     pub fn write_pem(&self, directory: &Path, name: &str) -> (PathBuf, PathBuf) {
-        let (certificate, key) = (directory.join(format!("{name}.crt")), directory.join(format!("{name}.key")));
+        let (certificate, key) = (
+            directory.join(format!("{name}.crt")),
+            directory.join(format!("{name}.key")),
+        );
         let mut text = String::new();
         for der in &self.chain {
             text.push_str(&pem("CERTIFICATE", der));
@@ -141,8 +170,15 @@ impl Credentials {
 fn pem(label: &str, der: &[u8]) -> String {
     use base64::Engine as _;
     let text = base64::engine::general_purpose::STANDARD.encode(der);
-    let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+    let lines: Vec<_> = text
+        .as_bytes()
+        .chunks(64)
+        .map(String::from_utf8_lossy)
+        .collect();
+    format!(
+        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+        lines.join("\n")
+    )
 }
 
 fn trusting_client() -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
@@ -176,7 +212,12 @@ impl ServerCertVerifier for AnyServer {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -185,7 +226,12 @@ impl ServerCertVerifier for AnyServer {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -57,12 +57,15 @@ impl Reply {
 
     /// The body as JSON.
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
     /// A header as text; empty when it is not there.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 }
 
@@ -109,7 +112,11 @@ pub fn request(method: &str, host: &str, target: &str) -> Request<Full<Bytes>> {
 }
 
 /// `GET path` over HTTP/1.1, with the address as host.
-pub async fn get(address: SocketAddr, transport: &Transport, path: &str) -> Result<Reply, RequestError> {
+pub async fn get(
+    address: SocketAddr,
+    transport: &Transport,
+    path: &str,
+) -> Result<Reply, RequestError> {
     get_as(address, transport, &address.to_string(), path).await
 }
 
@@ -120,7 +127,13 @@ pub async fn get_as(
     host: &str,
     path: &str,
 ) -> Result<Reply, RequestError> {
-    send(address, transport, Version::Http1, request("GET", host, path)).await
+    send(
+        address,
+        transport,
+        Version::Http1,
+        request("GET", host, path),
+    )
+    .await
 }
 
 /// Sends one request on a connection of its own and reads the whole answer.
@@ -130,7 +143,12 @@ pub async fn send(
     version: Version,
     request: Request<Full<Bytes>>,
 ) -> Result<Reply, RequestError> {
-    match timeout(REQUEST_TIMEOUT, exchange(address, transport, version, request)).await {
+    match timeout(
+        REQUEST_TIMEOUT,
+        exchange(address, transport, version, request),
+    )
+    .await
+    {
         Ok(result) => result,
         Err(_elapsed) => Err(RequestError::Timeout),
     }
@@ -142,7 +160,9 @@ async fn exchange(
     version: Version,
     request: Request<Full<Bytes>>,
 ) -> Result<Reply, RequestError> {
-    let stream = TcpStream::connect(address).await.map_err(RequestError::Connect)?;
+    let stream = TcpStream::connect(address)
+        .await
+        .map_err(RequestError::Connect)?;
     match transport {
         Transport::Plain => speak(stream, version, request).await,
         Transport::Tls(config) => {
@@ -155,29 +175,41 @@ async fn exchange(
     }
 }
 
-async fn speak<S>(stream: S, version: Version, mut request: Request<Full<Bytes>>) -> Result<Reply, RequestError>
+async fn speak<S>(
+    stream: S,
+    version: Version,
+    mut request: Request<Full<Bytes>>,
+) -> Result<Reply, RequestError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let io = TokioIo::new(stream);
     let response = match version {
         Version::Http1 => {
-            let (mut sender, connection) =
-                hyper::client::conn::http1::handshake(io).await.map_err(RequestError::Http)?;
-            tokio::spawn(connection);
-            sender.send_request(request).await.map_err(RequestError::Http)?
-        }
-        Version::Http2 => {
-            let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(io)
                 .await
                 .map_err(RequestError::Http)?;
+            tokio::spawn(connection);
+            sender
+                .send_request(request)
+                .await
+                .map_err(RequestError::Http)?
+        }
+        Version::Http2 => {
+            let (mut sender, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+                    .await
+                    .map_err(RequestError::Http)?;
             tokio::spawn(connection);
             // HTTP/2 has the host in `:authority`.
             if let Some(host) = request.headers_mut().remove(http::header::HOST) {
                 let host = host.to_str().unwrap();
                 *request.uri_mut() = format!("http://{host}{}", request.uri()).parse().unwrap();
             }
-            sender.send_request(request).await.map_err(RequestError::Http)?
+            sender
+                .send_request(request)
+                .await
+                .map_err(RequestError::Http)?
         }
     };
     read(response).await

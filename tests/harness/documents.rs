@@ -48,7 +48,10 @@ pub fn workload_entry(
 
 /// A mapping on one line; quoted, so that `true` stays a text.
 pub fn flow(labels: &BTreeMap<String, String>) -> String {
-    let pairs: Vec<_> = labels.iter().map(|(key, value)| format!("\"{key}\": \"{value}\"")).collect();
+    let pairs: Vec<_> = labels
+        .iter()
+        .map(|(key, value)| format!("\"{key}\": \"{value}\""))
+        .collect();
     format!("{{{}}}", pairs.join(", "))
 }
 

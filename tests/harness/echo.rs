@@ -51,7 +51,11 @@ impl Echo {
                 });
             }
         });
-        Self { address, requests, task }
+        Self {
+            address,
+            requests,
+            task,
+        }
     }
 
     /// How many requests have arrived: what was denied must not count.
@@ -66,17 +70,26 @@ impl Drop for Echo {
     }
 }
 
-async fn answer(name: String, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    name: String,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let mut headers = serde_json::Map::new();
     for name in head.headers.keys() {
         let values = head.headers.get_all(name).iter();
-        let values: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
+        let values: Vec<_> = values
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+            .collect();
         headers.insert(name.to_string(), values.into());
     }
     let host = head.uri.authority().map(ToString::to_string);
     let host = host.or_else(|| head.headers.get("host")?.to_str().ok().map(str::to_owned));
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = body
+        .collect()
+        .await
+        .map(|body| body.to_bytes())
+        .unwrap_or_default();
     let text = json!({
         "app": name,
         "method": head.method.as_str(),
@@ -86,6 +99,8 @@ async fn answer(name: String, request: Request<Incoming>) -> Result<Response<Ful
         "body": String::from_utf8_lossy(&body),
     });
     let mut response = Response::new(Full::from(text.to_string()));
-    response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert("content-type", HeaderValue::from_static("application/json"));
     Ok(response)
 }

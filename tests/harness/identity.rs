@@ -43,8 +43,16 @@ impl Identity {
             .await
             .unwrap();
         let (mut writer, material) = channel();
-        writer.publish(Arc::clone(&issued.svid), Arc::clone(&issued.bundle)).unwrap();
-        Self { id: issued.svid.id().clone(), enrolment_key, issued, material, _writer: writer }
+        writer
+            .publish(Arc::clone(&issued.svid), Arc::clone(&issued.bundle))
+            .unwrap();
+        Self {
+            id: issued.svid.id().clone(),
+            enrolment_key,
+            issued,
+            material,
+            _writer: writer,
+        }
     }
 
     /// Mutual TLS with this identity; the server must be one of `servers`.

@@ -31,7 +31,12 @@ impl Process {
     pub fn start(verb: &'static str, directory: PathBuf, config: &str) -> Self {
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join("config.yaml"), config).unwrap();
-        let mut process = Self { verb, directory, child: None, ports: BTreeMap::new() };
+        let mut process = Self {
+            verb,
+            directory,
+            child: None,
+            ports: BTreeMap::new(),
+        };
         process.start_again();
         process
     }
@@ -41,7 +46,11 @@ impl Process {
         assert!(self.child.is_none(), "{} runs already", self.name());
         // Yesterday's ports are not today's.
         let _gone = fs::remove_file(self.state().join("ports.json"));
-        let log = OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
             // The kernel ends the child should this test be killed.
             .args(["--parent", &std::process::id().to_string()])
@@ -59,7 +68,11 @@ impl Process {
 
     /// What it is, for messages: the name of its directory.
     pub fn name(&self) -> String {
-        self.directory.file_name().unwrap().to_string_lossy().into_owned()
+        self.directory
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .into_owned()
     }
 
     pub fn directory(&self) -> &Path {
@@ -80,7 +93,9 @@ impl Process {
 
     /// Everything it wrote to standard output and standard error, over all its lives.
     pub fn log(&self) -> String {
-        fs::read(self.log_path()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        fs::read(self.log_path())
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
     }
 
     /// The end of [`Self::log`].
@@ -95,13 +110,20 @@ impl Process {
         let start = Instant::now();
         let path = self.state().join("ports.json");
         loop {
-            let published = fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+            let published = fs::read(&path)
+                .ok()
+                .and_then(|text| serde_json::from_slice(&text).ok());
             if let Some(ports) = published {
                 self.ports = ports;
                 return;
             }
             self.assert_runs();
-            assert!(start.elapsed() < PATIENCE, "{} published no ports:\n{}", self.name(), self.log_tail());
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{} published no ports:\n{}",
+                self.name(),
+                self.log_tail()
+            );
             tokio::time::sleep(GLANCE).await;
         }
     }
@@ -111,13 +133,19 @@ impl Process {
         self.wait_for_ports().await;
         let start = Instant::now();
         loop {
-            let last = match client::get(self.port("admin"), &Transport::Plain, "/healthz/ready").await {
-                Ok(reply) if reply.status == StatusCode::OK => return,
-                Ok(reply) => reply.text(),
-                Err(error) => error.to_string(),
-            };
+            let last =
+                match client::get(self.port("admin"), &Transport::Plain, "/healthz/ready").await {
+                    Ok(reply) if reply.status == StatusCode::OK => return,
+                    Ok(reply) => reply.text(),
+                    Err(error) => error.to_string(),
+                };
             self.assert_runs();
-            assert!(start.elapsed() < PATIENCE, "{} is not ready: {last}\n{}", self.name(), self.log_tail());
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{} is not ready: {last}\n{}",
+                self.name(),
+                self.log_tail()
+            );
             tokio::time::sleep(GLANCE).await;
         }
     }
@@ -125,36 +153,69 @@ impl Process {
     /// Fails the test if the process has ended by itself.
     pub fn assert_runs(&mut self) {
         let name = self.name();
-        let ended = self.child.as_mut().and_then(|child| child.try_wait().unwrap());
-        assert!(ended.is_none(), "{name} ended with {ended:?}:\n{}", self.log_tail());
+        let ended = self
+            .child
+            .as_mut()
+            .and_then(|child| child.try_wait().unwrap());
+        assert!(
+            ended.is_none(),
+            "{name} ended with {ended:?}:\n{}",
+            self.log_tail()
+        );
     }
 
     /// One of the addresses in `ports.json`, such as `admin` or `inbound:8080`.
     pub fn port(&self, name: &str) -> SocketAddr {
         let found = self.ports.get(name);
-        *found.unwrap_or_else(|| panic!("{} has no port `{name}`, only {:?}", self.name(), self.ports))
+        *found.unwrap_or_else(|| {
+            panic!(
+                "{} has no port `{name}`, only {:?}",
+                self.name(),
+                self.ports
+            )
+        })
     }
 
     /// The JSON of `/status` on the admin port.
     pub async fn status(&self) -> Value {
-        let reply = client::get(self.port("admin"), &Transport::Plain, "/status").await.unwrap();
-        serde_json::from_slice(&reply.body).unwrap_or_else(|error| panic!("{error}: {}", reply.text()))
+        let reply = client::get(self.port("admin"), &Transport::Plain, "/status")
+            .await
+            .unwrap();
+        serde_json::from_slice(&reply.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", reply.text()))
     }
 
     /// The text of `/metrics` on the admin port.
     pub async fn metrics(&self) -> String {
-        client::get(self.port("admin"), &Transport::Plain, "/metrics").await.unwrap().text()
+        client::get(self.port("admin"), &Transport::Plain, "/metrics")
+            .await
+            .unwrap()
+            .text()
     }
 
     /// A POST without a body to the admin port, such as `/reload`.
     pub async fn post(&self, path: &str) -> super::Reply {
-        let request = client::request("POST", "admin", path);
-        client::send(self.port("admin"), &Transport::Plain, super::Version::Http1, request).await.unwrap()
+        let admin = self.port("admin");
+        let request = client::request("POST", &admin.to_string(), path);
+        let reply = client::send(admin, &Transport::Plain, super::Version::Http1, request)
+            .await
+            .unwrap();
+        assert!(
+            reply.status.is_success(),
+            "{} answers {} to {path}: {}",
+            self.name(),
+            reply.status,
+            reply.text()
+        );
+        reply
     }
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).unwrap();
+        let pid = i32::try_from(self.pid())
+            .ok()
+            .and_then(Pid::from_raw)
+            .unwrap();
         kill_process(pid, signal).unwrap();
     }
 
@@ -182,7 +243,12 @@ impl Process {
                 self.child = None;
                 return status;
             }
-            assert!(start.elapsed() < patience, "{} does not end:\n{}", self.name(), self.log_tail());
+            assert!(
+                start.elapsed() < patience,
+                "{} does not end:\n{}",
+                self.name(),
+                self.log_tail()
+            );
             tokio::time::sleep(GLANCE).await;
         }
     }

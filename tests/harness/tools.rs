@@ -41,7 +41,9 @@ async fn run(program: &str, arguments: &[&str], input: &[u8]) -> Output {
     let mut child = match spawned {
         Ok(child) => child,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            panic!("this test needs `{program}`, which is not on PATH: run `make setup-test`, or install it")
+            panic!(
+                "this test needs `{program}`, which is not on PATH: run `make setup-test`, or install it"
+            )
         }
         Err(error) => panic!("`{program}` cannot be started: {error}"),
     };
