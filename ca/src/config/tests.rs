@@ -1,3 +1,5 @@
+//! The configuration as people write it, and what is refused.
+
 use super::*;
 
 const WHOLE: &str = "
