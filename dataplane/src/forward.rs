@@ -20,9 +20,7 @@ use crate::random;
 use crate::resolve::Resolver;
 use crate::snapshot::{Destination, Snapshot};
 use crate::telemetry::ResponseFlags;
-use crate::upstream::{
-    Target, Transport, UpstreamError, UpstreamErrorKind, UpstreamProtocol, Upstreams,
-};
+use crate::upstream::{Target, UpstreamError, UpstreamErrorKind, UpstreamProtocol, Upstreams};
 
 /// How often another endpoint is tried after a failed connect (Istio's default `attempts`).
 const CONNECT_RETRIES: u32 = 2;
@@ -352,13 +350,6 @@ fn protocol_for<B>(cluster: &Cluster, request: &Request<B>) -> UpstreamProtocol 
             UpstreamProtocol::Http2
         }
         _ => UpstreamProtocol::Auto,
-    }
-}
-
-/// A plaintext or mesh target's transport, for callers that address one endpoint themselves.
-impl From<Option<crate::upstream::Expected>> for Transport {
-    fn from(expected: Option<crate::upstream::Expected>) -> Self {
-        expected.map_or(Self::Plaintext, Self::Mesh)
     }
 }
 

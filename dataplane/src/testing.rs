@@ -181,6 +181,7 @@ pub(crate) fn fed() -> (Feeder, TestBody) {
     (send, TestBody::new(Fed(receive)))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what a feeder sends")]
 pub(crate) fn data(text: &'static str) -> Result<Frame<Bytes>, BoxError> {
     Ok(Frame::data(Bytes::from_static(text.as_bytes())))
 }
@@ -420,9 +421,8 @@ impl Documents {
             .map(|a| format!(", serviceAccount: {a}"))
             .unwrap_or_default();
         let (ip, port) = (address.ip(), address.port());
-        self.0.push_str(&format!(
-            "  - {{address: {ip}, ports: {{http: {port}}}{account}}}\n"
-        ));
+        let line = format!("  - {{address: {ip}, ports: {{http: {port}}}{account}}}\n");
+        self.0.push_str(&line);
     }
 
     pub(crate) fn yaml(&self) -> String {

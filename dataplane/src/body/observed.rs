@@ -136,3 +136,83 @@ impl<B: Body, E, F: FnOnce(BodyReport<E>)> Drop for Observed<B, E, F> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http_body_util::BodyExt as _;
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::testing::{TestBody, data, empty, fed};
+
+    type Seen = Arc<Mutex<Vec<BodyReport<String>>>>;
+
+    fn watched(
+        body: TestBody,
+    ) -> (
+        Seen,
+        impl Body<Data = Bytes, Error = crate::BoxError> + Unpin,
+    ) {
+        let seen = Seen::default();
+        let reports = Arc::clone(&seen);
+        let judge = |error: &crate::BoxError| error.to_string();
+        (
+            seen,
+            Observed::new(body, judge, move |report| reports.lock().push(report)),
+        )
+    }
+
+    #[tokio::test]
+    async fn a_body_is_reported_once_however_it_ends() {
+        let (seen, body) = watched(empty());
+        drop(body);
+        assert_eq!(seen.lock()[..], [report(0, None, BodyEnd::Complete, None)]);
+
+        let (feeder, inner) = fed();
+        let (seen, body) = watched(inner);
+        tokio::spawn(async move {
+            feeder.send(data("four")).await.unwrap();
+            let trailers = HeaderMap::from_iter([(
+                http::HeaderName::from_static("grpc-status"),
+                http::HeaderValue::from_static("5"),
+            )]);
+            feeder.send(Ok(Frame::trailers(trailers))).await.unwrap();
+        });
+        body.collect().await.unwrap();
+        assert_eq!(
+            seen.lock()[..],
+            [report(4, Some(5), BodyEnd::Complete, None)]
+        );
+
+        let (feeder, inner) = fed();
+        let (seen, mut body) = watched(inner);
+        feeder.send(Err("broken".into())).await.unwrap();
+        body.frame().await.unwrap().unwrap_err();
+        drop(body);
+        assert_eq!(
+            seen.lock()[..],
+            [report(0, None, BodyEnd::Failed, Some("broken"))]
+        );
+
+        let (_feeder, inner) = fed();
+        let (seen, body) = watched(inner);
+        drop(body);
+        assert_eq!(seen.lock()[..], [report(0, None, BodyEnd::Dropped, None)]);
+    }
+
+    fn report(
+        bytes: u64,
+        grpc_status: Option<u16>,
+        end: BodyEnd,
+        error: Option<&str>,
+    ) -> BodyReport<String> {
+        BodyReport {
+            bytes,
+            grpc_status,
+            end,
+            error: error.map(str::to_owned),
+        }
+    }
+}

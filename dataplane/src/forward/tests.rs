@@ -31,12 +31,7 @@ async fn refused() -> SocketAddr {
 }
 
 async fn named(name: &'static str) -> Server {
-    serve(
-        H1,
-        None,
-        move |_| async move { http::Response::new(full(name)) },
-    )
-    .await
+    serve(H1, None, move |_| async move { Response::new(full(name)) }).await
 }
 
 fn snapshot(addresses: &[SocketAddr]) -> Snapshot {
@@ -91,7 +86,7 @@ async fn endpoints_take_turns() {
 #[tokio::test]
 async fn a_failed_connect_goes_to_the_next_endpoint_with_the_whole_body() {
     let echo = serve(H1, None, |request| async move {
-        http::Response::new(TestBody::new(request.into_body()))
+        Response::new(TestBody::new(request.into_body()))
     })
     .await;
     let snapshot = snapshot(&[refused().await, refused().await, echo.address]);
@@ -148,7 +143,7 @@ async fn the_wrong_identity_is_a_bad_gateway() {
         ca.material("spiffe://cluster.local/ns/my-app/sa/mallory");
     let (_client_keys, client_material) = ca.material(CLIENT_ID);
     let server = serve(H2, Some(server_material), |_| async {
-        http::Response::new(full(""))
+        Response::new(full(""))
     })
     .await;
     let mut documents = Documents::new();
@@ -167,7 +162,7 @@ async fn a_mesh_endpoint_is_reached_by_mtls() {
     let (_server_keys, server_material) = ca.material(crate::testing::SERVER_ID);
     let (_client_keys, client_material) = ca.material(CLIENT_ID);
     let server = serve(H2, Some(server_material), |_| async {
-        http::Response::new(full("mesh"))
+        Response::new(full("mesh"))
     })
     .await;
     let mut documents = Documents::new();
@@ -210,7 +205,7 @@ async fn a_dripping_body_is_cut_at_the_deadline() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
-        http::Response::new(body)
+        Response::new(body)
     })
     .await;
     let begun = Instant::now();
@@ -260,7 +255,7 @@ async fn an_upstream_that_breaks_off_is_never_a_clean_end() {
             feeder.send(data("half")).await.unwrap();
             feeder.send(Err("gone".into())).await.unwrap();
         });
-        http::Response::new(body)
+        Response::new(body)
     })
     .await;
     let forwarded = send(&plain(), &snapshot(&[server.address]), get("/")).await;
@@ -288,7 +283,7 @@ async fn a_given_target_is_served_the_same_way() {
             trailers.insert("grpc-status", 0.into());
             feeder.send(Ok(Frame::trailers(trailers))).await.unwrap();
         });
-        http::Response::new(body)
+        Response::new(body)
     })
     .await;
     let target = Target::plaintext(

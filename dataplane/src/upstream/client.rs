@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,8 @@ use arc_swap::ArcSwap;
 use http::{Request, Response, StatusCode};
 use identity::material::MaterialReader;
 use parking_lot::Mutex;
+use prometheus::core::{AtomicU64, GenericCounter};
+use prometheus::{IntGauge, Registry};
 
 use super::error::UpstreamError;
 use super::pool::{Lease, Pool, Sent};
@@ -64,35 +66,57 @@ pub struct UpstreamCounts {
     pub replays: u64,
 }
 
-#[derive(Debug, Default)]
+/// The totals themselves: Prometheus metrics are plain atomics.
+#[derive(Debug)]
 pub(super) struct Counts {
-    dials: AtomicU64,
-    dial_failures: AtomicU64,
-    replays: AtomicU64,
-    open: Arc<AtomicUsize>,
+    dials: GenericCounter<AtomicU64>,
+    dial_failures: GenericCounter<AtomicU64>,
+    replays: GenericCounter<AtomicU64>,
+    open: IntGauge,
 }
 
 impl Counts {
+    fn new() -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            dials: GenericCounter::new(
+                "portcullis_upstream_dials_total",
+                "Upstream connections dialled, including failed ones.",
+            )?,
+            dial_failures: GenericCounter::new(
+                "portcullis_upstream_dial_failures_total",
+                "Upstream connections that could not be opened.",
+            )?,
+            replays: GenericCounter::new(
+                "portcullis_upstream_replays_total",
+                "Requests sent again because a pooled connection had died before they were sent.",
+            )?,
+            open: IntGauge::new(
+                "portcullis_upstream_connections",
+                "Open upstream connections.",
+            )?,
+        })
+    }
+
     pub(super) fn dialled(&self) {
-        self.dials.fetch_add(1, Ordering::Relaxed);
+        self.dials.inc();
     }
 
     pub(super) fn dial_failed(&self) {
-        self.dial_failures.fetch_add(1, Ordering::Relaxed);
+        self.dial_failures.inc();
     }
 
     pub(super) fn opened(&self) -> Open {
-        self.open.fetch_add(1, Ordering::Relaxed);
-        Open(Arc::clone(&self.open))
+        self.open.inc();
+        Open(self.open.clone())
     }
 }
 
 /// Counts one connection as open until it is dropped.
-pub(super) struct Open(Arc<AtomicUsize>);
+pub(super) struct Open(IntGauge);
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.dec();
     }
 }
 
@@ -137,7 +161,7 @@ impl<B: RequestBody> Upstreams<B> {
         Self(Arc::new(Inner {
             reader,
             limits,
-            counts: Arc::default(),
+            counts: Arc::new(counts()),
             pools: ArcSwap::default(),
             editing: Mutex::new(()),
             sweeping: OnceLock::new(),
@@ -150,11 +174,23 @@ impl<B: RequestBody> Upstreams<B> {
     pub fn counts(&self) -> UpstreamCounts {
         let counts = &self.0.counts;
         UpstreamCounts {
-            dials: counts.dials.load(Ordering::Relaxed),
-            dial_failures: counts.dial_failures.load(Ordering::Relaxed),
-            open: counts.open.load(Ordering::Relaxed),
-            replays: counts.replays.load(Ordering::Relaxed),
+            dials: counts.dials.get(),
+            dial_failures: counts.dial_failures.get(),
+            open: usize::try_from(counts.open.get()).unwrap_or_default(),
+            replays: counts.replays.get(),
         }
+    }
+
+    /// Shows the totals as `portcullis_upstream_*`.
+    ///
+    /// # Errors
+    /// When metrics of these names are registered already.
+    pub fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        let counts = &self.0.counts;
+        registry.register(Box::new(counts.dials.clone()))?;
+        registry.register(Box::new(counts.dial_failures.clone()))?;
+        registry.register(Box::new(counts.replays.clone()))?;
+        registry.register(Box::new(counts.open.clone()))
     }
 
     /// Closes idle connections now and keeps none any more: the process drains.
@@ -237,7 +273,7 @@ impl<B: RequestBody> Upstreams<B> {
                             .into_error(Some(unsent.map(Upload::into_inner))));
                     }
                     replays += 1;
-                    self.0.counts.replays.fetch_add(1, Ordering::Relaxed);
+                    self.0.counts.replays.inc();
                     request = unsent;
                 }
             }
@@ -270,6 +306,14 @@ impl<B: RequestBody> Upstreams<B> {
         self.0.pools.store(Arc::new(pools));
         pool
     }
+}
+
+fn counts() -> Counts {
+    #[expect(
+        clippy::expect_used,
+        reason = "the metrics' names are constants and well formed"
+    )]
+    Counts::new().expect("well-formed metric names")
 }
 
 impl<B> Inner<B> {

@@ -46,7 +46,7 @@ async fn a_silently_closed_connection_is_replaced() {
             let (mut io, _) = listener.accept().await.unwrap();
             tokio::spawn(async move {
                 let mut head = [0; 1024];
-                io.read(&mut head).await.unwrap();
+                assert_ne!(io.read(&mut head).await.unwrap(), 0);
                 io.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
                     .await
                     .unwrap();
@@ -71,7 +71,7 @@ async fn a_reset_before_the_response_does_not_give_the_request_back() {
     tokio::spawn(async move {
         loop {
             let (mut io, _) = listener.accept().await.unwrap();
-            io.read(&mut [0; 1024]).await.unwrap();
+            assert_ne!(io.read(&mut [0; 1024]).await.unwrap(), 0);
         }
     });
     let client = plain_client(Limits::default());
@@ -87,7 +87,7 @@ async fn what_is_not_http_is_a_protocol_error() {
     tokio::spawn(async move {
         loop {
             let (mut io, _) = listener.accept().await.unwrap();
-            io.read(&mut [0; 1024]).await.unwrap();
+            assert_ne!(io.read(&mut [0; 1024]).await.unwrap(), 0);
             io.write_all(b"220 smtp.example ESMTP\r\n").await.unwrap();
         }
     });
