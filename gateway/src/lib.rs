@@ -1,4 +1,14 @@
 //! The front door: HTTP and HTTPS listeners on Pingora's server core.
+//!
+//! # The life of a request
+//! `accept` takes a connection and has `tls` perform the handshake, or `detect` tell HTTP/1 from HTTP/2; `h1` and
+//! `h2` drive Pingora's sessions over a `stream` that keeps the client's deadlines. `request` then takes each request
+//! through its phases: accept (`session`), tidy (`request_head`, `tidy`), authorize, route, forward (`forward`,
+//! `relay`, `tunnel`) or answer (`answer`), and log (`record`).
+//!
+//! # The life of the process
+//! `command` installs the cryptography, reads `config` and starts Pingora's server with the one service of `server`,
+//! which waits for an identity, policies and `certificates`, opens the listeners, and drains when it is told to.
 
 pub mod command;
 pub mod config;

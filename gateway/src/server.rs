@@ -1,6 +1,6 @@
 //! The gateway as a service of Pingora's server: started, made ready, drained, ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use dataplane::telemetry::{AccessLog, AccessTarget, RequestMetrics};
 use dataplane::upstream::Limits;
-use dataplane::{Forwarder, PolicyStore, ProxyContext, Role, Upstreams};
+use dataplane::{Forwarder, PolicyStore, ProxyContext, Role, Snapshot, Upstreams};
 use identity::keeper::{self, IdentityConfig, IdentityKeeper};
 use pingora::server::{ListenFds, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use pingora::services::Service;
@@ -101,7 +101,8 @@ impl GatewayService {
             self.context(),
             metrics.registry(),
         )?;
-        follow_policies(&policies, &readiness, &lifecycle);
+        let mapped = self.config.listeners.keys().copied().collect();
+        follow_policies(&policies, mapped, &readiness, &lifecycle);
         let terminator = Arc::new(TlsTerminator::default());
         let credentials =
             self.keep_certificates(&policies, &keeper, &terminator, &readiness, &lifecycle);
@@ -304,14 +305,20 @@ fn follow_identity(keeper: &IdentityKeeper, readiness: &Readiness) {
 }
 
 /// Keeps the `policies` condition, reports ports that nobody maps, and passes reloads on.
-fn follow_policies(policies: &PolicyStore, readiness: &Readiness, lifecycle: &Lifecycle) {
+fn follow_policies(
+    policies: &PolicyStore,
+    mapped: BTreeSet<u16>,
+    readiness: &Readiness,
+    lifecycle: &Lifecycle,
+) {
     let condition = readiness.condition("policies");
     let mut moved = policies.subscribe();
     let store = policies.clone();
     tokio::spawn(async move {
         loop {
-            if store.snapshot().is_some() {
+            if let Some(snapshot) = store.snapshot() {
                 condition.set_ready();
+                report_unmapped(&snapshot, &mapped);
             } else if store.state().rejected.is_some() {
                 condition.set_not_ready("the policy documents are refused; see the log or /status");
             }
@@ -327,6 +334,22 @@ fn follow_policies(policies: &PolicyStore, readiness: &Readiness, lifecycle: &Li
             store.reload();
         }
     });
+}
+
+/// Says which ports of `Gateway` documents lead nowhere: the mapping is the process's, not theirs.
+fn report_unmapped(snapshot: &Snapshot, mapped: &BTreeSet<u16>) {
+    let ports = snapshot
+        .listeners
+        .iter()
+        .flat_map(|listeners| &listeners.ports);
+    for port in ports.filter(|port| !mapped.contains(&port.number)) {
+        let server = port.servers.first();
+        error!(
+            port = port.number,
+            at = server.map(|server| server.at.to_string()),
+            "a Gateway server's port is not served: add it to `listeners`"
+        );
+    }
 }
 
 /// Waits until nothing but the listeners is missing. False when the process drains first.
