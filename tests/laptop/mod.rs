@@ -11,12 +11,19 @@
     reason = "a failed test is a panic, and not every test uses everything"
 )]
 
+pub(crate) mod app;
+pub(crate) mod client;
+pub(crate) mod load;
+pub(crate) mod raw;
+pub(crate) mod workload;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -176,6 +183,41 @@ impl Laptop {
         parts.chain([("up".to_owned(), self.pid())]).collect()
     }
 
+    /// The ports of a part by name, as `mesh.json` has them.
+    pub(crate) fn ports(&self, part: &str) -> BTreeMap<String, SocketAddr> {
+        let record: Value =
+            serde_json::from_slice(&fs::read(self.dir().join("mesh.json")).unwrap()).unwrap();
+        let parts = record["parts"].as_array().unwrap();
+        let part = parts.iter().find(|known| known["name"] == part);
+        serde_json::from_value(part.expect("a part of that name")["ports"].clone()).unwrap()
+    }
+
+    /// The operators' ports of all proxies: gateway and sidecars.
+    pub(crate) fn proxies(&self) -> Vec<(String, SocketAddr)> {
+        let names = self.pids().into_keys();
+        names
+            .filter(|name| name == "gateway" || name.ends_with("-sidecar"))
+            .map(|name| {
+                let admin = self.ports(&name)["admin"];
+                (name, admin)
+            })
+            .collect()
+    }
+
+    /// The lines of a part's access log.
+    pub(crate) fn access_log(&self, part: &str) -> Vec<Value> {
+        workload::lines_of(&self.dir().join(format!("logs/{part}.access.log")))
+    }
+
+    /// Changes a document of the mesh as editors do: complete, or not there.
+    pub(crate) fn edit(&self, document: &str, change: impl FnOnce(String) -> String) {
+        let path = self.dir().join(document);
+        let text = change(fs::read_to_string(&path).unwrap());
+        let new = path.with_extension("new");
+        fs::write(&new, text).unwrap();
+        fs::rename(new, path).unwrap();
+    }
+
     /// The pid of `up`.
     pub(crate) fn pid(&self) -> i32 {
         i32::try_from(self.up.id()).unwrap()
@@ -199,6 +241,31 @@ impl Drop for Laptop {
         self.up.kill().ok();
         self.up.wait().ok();
     }
+}
+
+/// What the tests of one file share while any of them runs; the last one takes it down.
+pub(crate) fn shared<T>(place: &'static Mutex<Weak<T>>, make: impl FnOnce() -> T) -> Arc<T> {
+    let mut place = place
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    place.upgrade().unwrap_or_else(|| {
+        let new = Arc::new(make());
+        *place = Arc::downgrade(&new);
+        new
+    })
+}
+
+/// The value of a metric on an operators' port: the sum of the series that have all these labels.
+pub(crate) fn metric(admin: SocketAddr, name: &str, labels: &[&str]) -> f64 {
+    let text = curl(&format!("http://{admin}/metrics"), &[]).body;
+    text.lines()
+        .filter(|line| {
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(['{', ' ']))
+                && labels.iter().all(|label| line.contains(label))
+        })
+        .map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap())
+        .sum()
 }
 
 /// What curl printed.
