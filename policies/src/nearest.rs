@@ -12,7 +12,9 @@ pub(crate) fn nearest<'a>(
     let lower = name.to_lowercase();
     candidates
         .into_iter()
-        .filter(|candidate| candidate.len() <= 128)
+        .filter(|candidate| {
+            candidate.len() <= 128 && candidate.len().abs_diff(name.len()) <= name.len().max(3)
+        })
         .map(|candidate| {
             (
                 strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()),

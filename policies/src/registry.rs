@@ -113,4 +113,9 @@ impl Registry {
     pub fn resolve(&self, name: &str, from_ns: &str) -> Result<&Service, HostError> {
         name::resolve(self, name, from_ns)
     }
+
+    /// As [`resolve`](Self::resolve), without the nearest name: cheap also when there is no service.
+    pub fn lookup(&self, name: &str, from_ns: &str) -> Option<&Service> {
+        name::lookup(self, name, from_ns).ok()
+    }
 }

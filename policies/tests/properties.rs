@@ -215,14 +215,18 @@ fn naive_find(
     let mut everything = Vec::new();
     let mut number = 0;
     for (hosts, rules) in documents {
+        // Within a document nothing behind a catch-all is reached.
+        let mut reached = true;
         for rule in rules {
-            if hosts.contains(best) {
-                if rule.is_catch_all() {
-                    everything.push((number, rule));
-                } else {
-                    specific.push((number, rule));
-                }
+            let kind = if rule.is_catch_all() {
+                &mut everything
+            } else {
+                &mut specific
+            };
+            if hosts.contains(best) && reached {
+                kind.push((number, rule));
             }
+            reached &= !rule.is_catch_all();
             number += 1;
         }
     }

@@ -448,3 +448,21 @@ fn callers_and_gateways_in_matches() {
     assert_eq!(plain(&gateway(&text), "shop", "/"), "201 ");
     assert_eq!(plain(&sidecar(&text), "shop", "/"), "202 ");
 }
+
+#[test]
+fn seed_004_with_the_services_it_names() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus");
+    let text = [
+        "services/004.yaml",
+        "seeds/004-retry-timeout.yaml",
+        "seeds/004-circuit-breaker.yaml",
+    ]
+    .map(|name| std::fs::read_to_string(root.join(name)).unwrap())
+    .join("---\n");
+    let compiled = sidecar(&text);
+    let host = "order-service.platform-core.svc.cluster.local";
+    assert_eq!(
+        plain(&compiled, "order-service", "/api/orders"),
+        format!("1*outbound|8084||{host}")
+    );
+}

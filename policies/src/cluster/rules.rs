@@ -52,7 +52,7 @@ impl<'a> Rules<'a> {
             match HostPattern::parse(&rule.host) {
                 // An unknown host is reported by the check of references.
                 HostPattern::Exact(host) => {
-                    if let Ok(service) = registry.resolve(&host, &rule.meta.namespace) {
+                    if let Some(service) = registry.lookup(&host, &rule.meta.namespace) {
                         exact
                             .entry(Arc::clone(&service.host))
                             .or_default()

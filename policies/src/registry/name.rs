@@ -54,7 +54,8 @@ fn tidy(host: &str) -> String {
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
-pub(super) fn resolve<'a>(
+/// The service that a name means, or why there is none; the nearest name is not looked for.
+pub(super) fn lookup<'a>(
     registry: &'a Registry,
     name: &str,
     from_ns: &str,
@@ -89,26 +90,35 @@ pub(super) fn resolve<'a>(
             }
         }
     }
-    if let Some(found) = registry
+    let wildcard = registry
         .wildcards
         .iter()
-        .find(|(pattern, _)| pattern.matches(&host))
-    {
-        return service(found.1).ok_or(HostError::Unknown { nearest: None });
-    }
-    let short = registry
-        .by_short_name
-        .keys()
-        .filter(|_| !host.contains('.'))
-        .map(|name| &**name);
-    let long = registry
-        .by_name
-        .keys()
-        .filter(|_| host.contains('.'))
-        .map(|name| &**name);
-    let mut names: Vec<&str> = short.chain(long).collect();
-    names.sort_unstable();
-    Err(HostError::Unknown {
-        nearest: nearest(&host, names).map(str::to_owned),
+        .find(|(pattern, _)| pattern.matches(&host));
+    wildcard
+        .and_then(|(_, index)| service(*index))
+        .ok_or(HostError::Unknown { nearest: None })
+}
+
+/// As [`lookup`], with the nearest name; that takes a look at every name.
+pub(super) fn resolve<'a>(
+    registry: &'a Registry,
+    name: &str,
+    from_ns: &str,
+) -> Result<&'a Service, HostError> {
+    lookup(registry, name, from_ns).map_err(|error| match error {
+        HostError::Unknown { .. } => {
+            let host = tidy(name);
+            let short = registry
+                .by_short_name
+                .keys()
+                .filter(|_| !host.contains('.'));
+            let long = registry.by_name.keys().filter(|_| host.contains('.'));
+            let mut names: Vec<&str> = short.chain(long).map(|name| &**name).collect();
+            names.sort_unstable();
+            HostError::Unknown {
+                nearest: nearest(&host, names).map(str::to_owned),
+            }
+        }
+        ambiguous @ HostError::Ambiguous { .. } => ambiguous,
     })
 }

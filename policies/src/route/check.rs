@@ -9,6 +9,9 @@ use crate::host::HostPattern;
 use crate::nearest::nearest;
 use crate::registry::{HostError, Registry, Service};
 
+/// After so many findings the cause is a missing file, not a typing mistake.
+const MAX_SUGGESTIONS: usize = 50;
+
 /// Every finding about references between documents.
 pub(super) fn check(documents: &DocumentSet, registry: &Registry) -> Vec<Diagnostic> {
     let mut check = Check {
@@ -101,6 +104,15 @@ struct Check<'a> {
 
 impl<'a> Check<'a> {
     fn service(&mut self, host: &Spanned<String>, namespace: &str) -> Option<&'a Service> {
+        if let Some(service) = self.registry.lookup(host, namespace) {
+            return Some(service);
+        }
+        // Looking for the nearest name takes a look at every name.
+        if self.diagnostics.len() >= MAX_SUGGESTIONS {
+            self.diagnostics
+                .push(unknown_host(host, &HostError::Unknown { nearest: None }));
+            return None;
+        }
         match self.registry.resolve(host, namespace) {
             Ok(service) => Some(service),
             Err(error) => {

@@ -81,10 +81,13 @@ pub(super) fn compile(
                 rewrite,
                 ..base.clone()
             };
-            compiled.push(CompiledRule {
-                condition: condition(found, listener),
-                route,
-            });
+            let condition = condition(found, listener);
+            let everything = condition.is_catch_all();
+            compiled.push(CompiledRule { condition, route });
+            if everything {
+                // Nothing behind it is ever reached (Istio drops it too).
+                return compiled;
+            }
         }
     }
     compiled
@@ -180,9 +183,7 @@ fn cluster(
     registry: &Registry,
     clusters: &mut ClusterBuilder<'_>,
 ) -> Option<ClusterIndex> {
-    let service = registry
-        .resolve(&destination.host, &document.meta.namespace)
-        .ok()?;
+    let service = registry.lookup(&destination.host, &document.meta.namespace)?;
     let port = match &destination.port {
         Some(number) => service.port(**number)?,
         None => {

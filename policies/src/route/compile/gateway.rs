@@ -19,7 +19,7 @@ use crate::workload::Workload;
 /// The rules of one port by host pattern.
 #[derive(Default)]
 struct Hosts {
-    routes: HashMap<HostPattern, Vec<CompiledRule>>,
+    routes: HashMap<HostPattern, Vec<RuleList>>,
     /// `httpsRedirect` is for every request of a host, whatever else is written about it.
     redirects: HashMap<HostPattern, CompiledRule>,
 }
@@ -73,13 +73,13 @@ pub(super) fn compile(
                     gateway: &name,
                     source: None,
                 };
-                let rules = compile_rules(document, listener, registry, clusters);
+                let rules: RuleList = compile_rules(document, listener, registry, clusters).into();
                 for pattern in patterns {
                     hosts
                         .routes
                         .entry(pattern)
                         .or_default()
-                        .extend(rules.iter().cloned());
+                        .push(Arc::clone(&rules));
                 }
             }
         }
@@ -101,12 +101,17 @@ fn table(ports: BTreeMap<u16, Hosts>) -> RouteTable {
         for (pattern, rule) in hosts.redirects {
             host_table.insert(&pattern, keep(&mut lists, Arc::from([rule])));
         }
-        for (pattern, rules) in hosts.routes {
-            // Several documents may route one host; a catch-all of one must not hide the others (Istio sorts alike).
-            let (everything, specific): (Vec<_>, Vec<_>) = rules
-                .into_iter()
-                .partition(|rule| rule.condition.is_catch_all());
-            let list = specific.into_iter().chain(everything).collect();
+        for (pattern, documents) in hosts.routes {
+            let list = match documents.as_slice() {
+                [only] => Arc::clone(only),
+                // A catch-all of one document must not hide the others (Istio sorts alike).
+                several => {
+                    let rules = || several.iter().flat_map(|rules| rules.iter());
+                    let specific = rules().filter(|rule| !rule.condition.is_catch_all());
+                    let everything = rules().filter(|rule| rule.condition.is_catch_all());
+                    specific.chain(everything).cloned().collect()
+                }
+            };
             host_table.insert(&pattern, keep(&mut lists, list));
         }
         listeners.push((port, host_table));
@@ -145,8 +150,7 @@ fn shared_hosts(
             // Istio completes short names; both forms are what the author means.
             let full = match &written {
                 HostPattern::Exact(name) if !name.contains('.') => registry
-                    .resolve(name, namespace)
-                    .ok()
+                    .lookup(name, namespace)
                     .map(|service| HostPattern::parse(&service.host)),
                 _ => None,
             };

@@ -92,8 +92,8 @@ fn names(service: &Service, registry: &Registry, workload: &Workload) -> Vec<Hos
         .iter()
         .map(|alias| HostPattern::parse(alias))
         .collect();
-    let short = registry.resolve(&service.name, &workload.namespace);
-    if short.is_ok_and(|found| found.host == service.host) {
+    let short = registry.lookup(&service.name, &workload.namespace);
+    if short.is_some_and(|found| found.host == service.host) {
         names.extend(Some(HostPattern::parse(&service.name)).filter(|name| !names.contains(name)));
     }
     names
@@ -149,6 +149,7 @@ fn owners<'a>(
             .diagnostics
             .push(diagnostic.with_help("write all routes of a host into one VirtualService"));
     };
+    let mut known: HashMap<HostPattern, &VirtualService> = HashMap::new();
     for document in &documents.virtual_services {
         let bound = document.gateways.is_empty()
             || document
@@ -161,7 +162,7 @@ fn owners<'a>(
         for host in &document.hosts {
             let pattern = HostPattern::parse(host);
             let service = match &pattern {
-                HostPattern::Exact(name) => registry.resolve(name, &document.meta.namespace).ok(),
+                HostPattern::Exact(name) => registry.lookup(name, &document.meta.namespace),
                 _ => None,
             };
             if let Some(service) = service.filter(|service| !service.host.starts_with('*')) {
@@ -176,16 +177,13 @@ fn owners<'a>(
                 }
                 continue;
             }
-            if let Some((_, earlier)) = owners
-                .undeclared
-                .iter()
-                .find(|(known, _)| *known == pattern)
-            {
+            if let Some(earlier) = known.get(&pattern) {
                 report(host, earlier);
             } else {
                 if !matches!(pattern, HostPattern::Exact(_)) {
                     owners.wildcards.push((pattern.clone(), document));
                 }
+                known.insert(pattern.clone(), &**document);
                 owners.undeclared.push((pattern, document));
             }
         }
