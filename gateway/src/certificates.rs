@@ -61,6 +61,13 @@ struct Seen {
 impl Certificates {
     /// Follows the listeners, the files and the clock, for ever.
     pub(crate) async fn run(mut self, reloads: tokio::sync::watch::Receiver<u64>) {
+        if let Some(keeper) = &self.edge {
+            // The CA is asked with our identity; before there is one, asking only costs time.
+            let mut material = keeper.material();
+            while material.current().is_none() {
+                material.changed().await;
+            }
+        }
         let mut moved = self.policies.subscribe();
         let mut seen: Option<Seen> = None;
         let mut provided: HashMap<Arc<str>, Arc<CertifiedKey>> = HashMap::new();

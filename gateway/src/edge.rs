@@ -1,6 +1,7 @@
 //! Certificates for credentials that nobody provided: issued by the mesh's CA, on a laptop.
 
 use std::collections::BTreeSet;
+use std::error::Error as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
@@ -100,7 +101,11 @@ impl EdgeCredential {
             Err(error) => {
                 self.retry_at = Some(Instant::now() + retry_without(self.failures, b"edge"));
                 self.failures = self.failures.saturating_add(1);
-                self.problem = Some(error.to_string());
+                let cause = error
+                    .source()
+                    .map(|cause| format!(": {cause}"))
+                    .unwrap_or_default();
+                self.problem = Some(format!("{error}{cause}"));
                 Err(error)
             }
         }
