@@ -68,11 +68,26 @@ pub fn load<T: ConfigDocument>(path: &Path, overrides: &[String]) -> Result<T, C
 }
 
 /// Relative paths in a process file are relative to the file: `base` is the file.
+///
+/// Leading `..` are taken away where the directory is known, so that messages show short paths; a symbolic link that
+/// somebody may swap stays in the path.
 pub fn resolve(base: &Path, path: &Path) -> PathBuf {
-    match base.parent() {
-        Some(directory) => directory.join(path),
-        None => path.to_owned(),
+    let directory = match base.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
+    };
+    let mut rest = path.strip_prefix(".").unwrap_or(path);
+    if !rest.starts_with("..") {
+        return directory.join(rest);
     }
+    let Ok(mut real) = std::fs::canonicalize(directory) else {
+        return directory.join(rest);
+    };
+    while let Ok(above) = rest.strip_prefix("..") {
+        real.pop();
+        rest = above;
+    }
+    real.join(rest)
 }
 
 fn read(path: &Path) -> io::Result<String> {

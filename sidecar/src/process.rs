@@ -33,6 +33,10 @@ use crate::{accept, status};
 pub(crate) const COMPONENT: &str = "sidecar";
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// How long traffic waits in the kernel's queue for the first certificate and the first good documents; a restart
+/// takes a fraction of it. Afterwards callers are told that the sidecar is not ready.
+const FIRST_READY: Duration = Duration::from_secs(2);
+
 /// How long the access log may take to be written out at the end.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
@@ -275,7 +279,7 @@ impl Listeners {
                 life.clone(),
                 move |tcp, remote| Arc::clone(&door).serve(tcp, remote),
             );
-            spawn("inbound", accepting);
+            spawn("inbound", when_ready(&parts.readiness, accepting));
         }
         if let Some(listener) = self.outbound {
             let places = Arc::new(Semaphore::new(
@@ -285,7 +289,7 @@ impl Listeners {
             let accepting = accept::accept(listener, places, life.clone(), move |tcp, remote| {
                 Arc::clone(&door).serve(tcp, remote)
             });
-            spawn("outbound", accepting);
+            spawn("outbound", when_ready(&parts.readiness, accepting));
         }
         if let Some(listener) = self.probe {
             let app = probe::App {
@@ -299,6 +303,19 @@ impl Listeners {
         if let Some(listener) = self.admin {
             spawn("admin", admin.serve(listener, std::future::pending()));
         }
+    }
+}
+
+/// Accepts once the sidecar is ready, or after [`FIRST_READY`].
+fn when_ready<T>(
+    readiness: &Readiness,
+    accepting: impl Future<Output = T> + Send + 'static,
+) -> impl Future<Output = T> + Send + 'static {
+    let mut ready = readiness.subscribe();
+    async move {
+        let first = ready.wait_for(|ready| *ready);
+        drop(tokio::time::timeout(FIRST_READY, first).await);
+        accepting.await
     }
 }
 

@@ -165,7 +165,20 @@ fn paths_are_relative_to_the_file() {
     let base = Path::new("/etc/portcullis/sidecar.yaml");
     assert_eq!(
         resolve(base, Path::new("./state")),
-        Path::new("/etc/portcullis/./state")
+        Path::new("/etc/portcullis/state")
     );
     assert_eq!(resolve(base, Path::new("/x")), Path::new("/x"));
+    assert_eq!(
+        resolve(Path::new("sidecar.yaml"), Path::new("state")),
+        Path::new("./state")
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let real = directory.path().canonicalize().unwrap();
+    std::fs::create_dir_all(real.join("a/b")).unwrap();
+    let base = real.join("a/b/sidecar.yaml");
+    assert_eq!(resolve(&base, Path::new("../../c")), real.join("c"));
+    assert_eq!(
+        resolve(&base, Path::new("./c/../d")),
+        real.join("a/b/c/../d")
+    );
 }
