@@ -9,6 +9,7 @@
 )]
 
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -297,9 +298,9 @@ async fn tell(request: Request<Incoming>) -> Response<Full<Bytes>> {
         .to_bytes();
     let mut text = format!("{} {}\n", head.method, head.uri);
     for (name, value) in &head.headers {
-        text.push_str(&format!("{name}: {}\n", value.to_str().unwrap()));
+        writeln!(text, "{name}: {}", value.to_str().unwrap()).unwrap();
     }
-    text.push_str(&format!("[{}]\n", String::from_utf8_lossy(&body)));
+    writeln!(text, "[{}]", String::from_utf8_lossy(&body)).unwrap();
     let mut response = Response::new(Full::new(text.into()));
     if head.uri.path() == "/empty" {
         response = Response::new(Full::default());
@@ -329,11 +330,12 @@ pub(super) fn service(name: &str, protocol: &str, endpoints: &[(SocketAddr, &str
         _ => "  endpoints:\n",
     });
     for (address, account) in endpoints {
-        text.push_str(&format!(
-            "  - {{address: {}, ports: {{port: {}}}, serviceAccount: {account}}}\n",
-            address.ip(),
-            address.port()
-        ));
+        let (ip, port) = (address.ip(), address.port());
+        writeln!(
+            text,
+            "  - {{address: {ip}, ports: {{port: {port}}}, serviceAccount: {account}}}"
+        )
+        .unwrap();
     }
     text.push_str("---\n");
     text
