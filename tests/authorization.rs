@@ -287,3 +287,50 @@ async fn the_probe_port_is_not_in_the_mesh() {
         .unwrap();
     assert_eq!(reply.status, StatusCode::OK);
 }
+
+/// A front door for everything that `product-service` serves.
+const FRONT_DOOR: &str = r#"apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: front, namespace: my-app}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+    - port: {number: 80, name: http, protocol: HTTP}
+      hosts: ["*"]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: front, namespace: my-app}
+spec:
+  hosts: ["*"]
+  gateways: [front]
+  http:
+    - route:
+        - destination: {host: product-service}
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateway_is_a_principal_like_any_other() {
+    let mesh = Mesh::start(seed_mesh().policy("front.yaml", FRONT_DOOR).gateway()).await;
+    let front = mesh.gateway().port("listener:80");
+    let health = get(front, &Transport::Plain, "/health/x").await.unwrap();
+    assert_eq!(health.status, StatusCode::OK, "{}", health.text());
+    let xfcc = &health.json()["headers"]["x-forwarded-client-cert"][0];
+    assert!(
+        xfcc.as_str()
+            .unwrap()
+            .contains("URI=spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway")
+    );
+
+    // The seed's policy admits the order service only; saying so in a header does not help.
+    let mut forged = request("GET", "shop.example", "/api/products/1");
+    let claim = "By=spiffe://x;URI=spiffe://cluster.local/ns/my-app/sa/order-service";
+    forged
+        .headers_mut()
+        .insert("x-forwarded-client-cert", claim.parse().unwrap());
+    let reply = send(front, &Transport::Plain, Version::Http1, forged)
+        .await
+        .unwrap();
+    assert_denied(&reply, "through the gateway");
+    assert_eq!(mesh.sidecar("product-service").requests(), 1);
+}

@@ -325,8 +325,10 @@ fn no_file_mentions_a_home_directory() {
         for (number, line) in text.lines().enumerate() {
             let named = prefixes.iter().any(|prefix| {
                 line.match_indices(prefix).any(|(at, _)| {
-                    let before = line[..at].chars().next_back();
-                    let after = line[at + prefix.len()..].chars().next();
+                    let before = line.get(..at).and_then(|text| text.chars().next_back());
+                    let after = line
+                        .get(at + prefix.len()..)
+                        .and_then(|text| text.chars().next());
                     before.is_none_or(|before| {
                         !before.is_alphanumeric() && before != '}' && before != '.'
                     }) && after.is_some_and(char::is_alphanumeric)

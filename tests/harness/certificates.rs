@@ -43,8 +43,8 @@ impl<'a> Forged<'a> {
         let now = SystemTime::now();
         Self {
             uris,
-            not_before: now - Duration::from_secs(60),
-            not_after: now + Duration::from_secs(3600),
+            not_before: now - Duration::from_mins(1),
+            not_after: now + Duration::from_hours(1),
         }
     }
 
@@ -53,8 +53,8 @@ impl<'a> Forged<'a> {
     pub fn expired(self) -> Self {
         let now = SystemTime::now();
         Self {
-            not_before: now - Duration::from_secs(7200),
-            not_after: now - Duration::from_secs(60),
+            not_before: now - Duration::from_hours(2),
+            not_after: now - Duration::from_mins(1),
             ..self
         }
     }
@@ -64,8 +64,8 @@ impl<'a> Forged<'a> {
     pub fn not_yet_valid(self) -> Self {
         let now = SystemTime::now();
         Self {
-            not_before: now + Duration::from_secs(3600),
-            not_after: now + Duration::from_secs(7200),
+            not_before: now + Duration::from_hours(1),
+            not_after: now + Duration::from_hours(2),
             ..self
         }
     }

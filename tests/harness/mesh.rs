@@ -271,7 +271,10 @@ impl Mesh {
             Some(_) => None,
             None => Some(Echo::start(&spec.name).await),
         };
-        let app = spec.app.or(echo.as_ref().map(|echo| echo.address)).unwrap();
+        let app = spec
+            .app
+            .or_else(|| echo.as_ref().map(|echo| echo.address))
+            .unwrap();
         let home = self.new_home(&spec.name).await;
         let config = sidecar_config(&spec, self.ca.port("grpc"), app);
         let process = Process::start("sidecar", home, &config);

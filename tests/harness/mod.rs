@@ -44,7 +44,7 @@ pub use self::{
 use std::time::Duration;
 
 /// How long anything may take to happen; generous, because other builds may share the machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How often a condition that is waited for is looked at.
 pub const GLANCE: Duration = Duration::from_millis(25);
