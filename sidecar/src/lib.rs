@@ -1,12 +1,12 @@
 //! The slim mTLS proxy beside a workload: hyper and rustls on both sides, no Pingora, no signing code.
 //!
 //! # The life of an inbound request
-//! [`accept`] takes the connection, [`inbound`] ends mTLS as PeerAuthentication wants it and keeps who the peer is;
-//! per request one snapshot is loaded, [`tidy`] gives the request one canonical form, the policies decide on exactly
-//! that form, and it goes to the application. [`answer`] carries the response back and writes the account of it.
+//! `accept` takes the connection, `inbound` ends mTLS as PeerAuthentication wants it and keeps who the peer is;
+//! per request one snapshot is loaded, `tidy` gives the request one canonical form, the policies decide on exactly
+//! that form, and it goes to the application. `answer` carries the response back and writes the account of it.
 //!
 //! # The life of an outbound request
-//! The application speaks plain HTTP to [`outbound`], by Host or as to a proxy. Host and route choose a cluster,
+//! The application speaks plain HTTP to `outbound`, by Host or as to a proxy. Host and route choose a cluster,
 //! `dataplane` an endpoint, and the endpoint must prove its identity before it sees a byte of the request.
 //!
 //! *Invariant:* nothing is served without a good policy generation; nothing is sent to a peer of the mesh without one.
