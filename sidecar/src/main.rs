@@ -1,5 +1,7 @@
 //! The slim `portcullis-sidecar` binary.
 
+use std::process::ExitCode;
+
 use clap::Parser as _;
 
 /// The slim mTLS proxy beside a workload.
@@ -10,6 +12,17 @@ struct Cli {
     args: sidecar::command::Args,
 }
 
-fn main() -> anyhow::Result<()> {
-    sidecar::command::run(Cli::parse().args)
+#[expect(
+    clippy::print_stderr,
+    reason = "the log may not have begun when the start fails"
+)]
+fn main() -> ExitCode {
+    match sidecar::command::run(Cli::parse().args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // For an operator: never with a backtrace.
+            eprintln!("portcullis-sidecar: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
