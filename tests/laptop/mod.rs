@@ -143,6 +143,18 @@ impl Laptop {
         })
     }
 
+    /// Waits until `up` prints a line about this part with this text.
+    pub(crate) fn wait_for_part(&self, part: &str, text: &str) {
+        let begin = format!(" {part} ");
+        wait(&format!("`{part} … {text}` from `up`"), || {
+            let printed = self.printed();
+            let found = printed
+                .lines()
+                .any(|line| line.contains(&begin) && line.contains(text));
+            if found { Ok(()) } else { Err(printed) }
+        });
+    }
+
     /// `host:port` of the gateway, by `portcullis env`.
     pub(crate) fn gateway(&self) -> String {
         let output = self.verb("env").output().unwrap();

@@ -111,8 +111,17 @@ spec:
         format!("{}.test", self.name)
     }
 
-    /// Waits until the gateway knows its route.
+    /// Waits until the gateway knows its route, and its own sidecar its service.
     fn wait_until_routed(&self, mesh: &Laptop) {
+        let host = format!("host: {}", self.name);
+        wait(&format!("the sidecar's route to {}", self.name), || {
+            let answer = curl(&format!("http://{}/204", self.outbound), &["-H", &host]);
+            if answer.body.starts_with("no service") {
+                Err(format!("{answer:?}"))
+            } else {
+                Ok(())
+            }
+        });
         let host = format!("host: {}", self.host());
         wait(&format!("the gateway's route to {}", self.name), || {
             let answer = mesh.curl("/204", &["-H", &host]);
