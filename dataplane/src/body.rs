@@ -100,6 +100,28 @@ impl<B: RequestBody> Upload<B> {
     }
 }
 
+/// Whether a frame carries nothing. Such frames are not passed on: HTTP/2 peers end a connection, with everybody's
+/// streams on it, after a hundred of them.
+fn carries_nothing(frame: &Frame<Bytes>) -> bool {
+    frame.data_ref().is_some_and(Bytes::is_empty)
+}
+
+/// The next frame of `body` that carries something.
+pub(crate) fn poll_frame_with_content<B>(
+    body: &mut B,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, B::Error>>>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    loop {
+        let polled = Pin::new(&mut *body).poll_frame(cx);
+        if !matches!(&polled, Poll::Ready(Some(Ok(frame))) if carries_nothing(frame)) {
+            return polled;
+        }
+    }
+}
+
 impl<B: RequestBody> Body for Upload<B> {
     type Data = Bytes;
     type Error = UploadError;
@@ -110,14 +132,13 @@ impl<B: RequestBody> Body for Upload<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let this = self.get_mut();
         let Some(state) = &this.state else {
-            return Pin::new(&mut this.inner)
-                .poll_frame(cx)
+            return poll_frame_with_content(&mut this.inner, cx)
                 .map_err(|e| UploadError::Body(e.to_string()));
         };
         if state.cancelled.load(Ordering::Acquire) {
             return Poll::Ready(Some(Err(UploadError::Cancelled)));
         }
-        match Pin::new(&mut this.inner).poll_frame(cx) {
+        match poll_frame_with_content(&mut this.inner, cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
                     let n = u64::try_from(data.remaining()).unwrap_or(u64::MAX);

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 
 use super::error::one_line;
 use super::pool::Hold;
-use crate::body::{RequestBody, UploadState};
+use crate::body::{RequestBody, UploadState, poll_frame_with_content};
 
 /// The upstream broke off in the middle of its response.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +91,7 @@ impl<B: RequestBody> Body for UpstreamBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamBodyError>>> {
         let this = self.get_mut();
-        match ready!(Pin::new(&mut this.incoming).poll_frame(cx)) {
+        match ready!(poll_frame_with_content(&mut this.incoming, cx)) {
             Some(Ok(frame)) => {
                 if this.incoming.is_end_stream() {
                     this.finish();
