@@ -152,7 +152,16 @@ fn bodies_of_64_mib_go_up_and_down() {
 fn many_streams_share_a_connection() {
     let stage = stage();
     let output = Command::new("h2load")
-        .args(["-n", "4000", "-c", "2", "-m", "100", "-H", "host: web.test"])
+        .args([
+            "-n",
+            "4000",
+            "-c",
+            "2",
+            "-m",
+            "100",
+            "-H",
+            ":authority: web.test",
+        ])
         .arg(format!("http://{}/a", stage.gateway()))
         .output()
         .expect("h2load is installed by `make test`");
