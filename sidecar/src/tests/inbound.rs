@@ -97,7 +97,7 @@ async fn denials_look_like_istios_and_carry_their_number() {
 }
 
 #[tokio::test]
-async fn strict_closes_what_proves_nothing() {
+async fn strict_closes_plaintext_without_a_word() {
     let ca = Ca::new();
     let product = product(&ca, "STRICT").await;
     let plain = TcpStream::connect(product.inbound).await.unwrap();
@@ -105,24 +105,6 @@ async fn strict_closes_what_proves_nothing() {
         exchange(plain, &closing("GET /api/a", "p", "")).await,
         "",
         "closed without a word"
-    );
-
-    let foreign = Ca::new();
-    let (_writer, order) = foreign.material("order");
-    // The foreign client does not trust us either; make it trust anything by asking with our bundle's reader instead.
-    assert!(product.dial(&order, &[b"http/1.1"]).await.is_err());
-
-    let roots = rustls::RootCertStore::empty();
-    let anonymous = rustls::ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let tcp = TcpStream::connect(product.inbound).await.unwrap();
-    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(anonymous));
-    assert!(
-        connector
-            .connect("portcullis.invalid".try_into().unwrap(), tcp)
-            .await
-            .is_err()
     );
 }
 
