@@ -19,7 +19,7 @@ use std::process::{Child, Stdio};
 use http_body_util::BodyExt as _;
 use laptop::app::App;
 use laptop::client::{Connection, nothing};
-use laptop::workload::{self, Workload};
+use laptop::workload::{self, SidecarFile, Workload};
 use laptop::{Laptop, curl, metric, portcullis, signal, wait};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -115,15 +115,13 @@ fn a_sidecar_that_starts_before_the_ca_waits_for_it() {
     let token = workload::join_token(&ca.join("admin.sock"), "early", id);
     first.terminate();
 
-    workload::write_sidecar(
-        &home,
-        "early",
-        "http",
-        free_port(),
-        listen,
-        &temp.path().join("mesh"),
-        &token,
-    );
+    let file = SidecarFile {
+        name: "early",
+        protocol: "http",
+        app: free_port(),
+        ca: listen,
+    };
+    file.write(&home, &temp.path().join("mesh"), &token);
     let mut early = Process(workload::start_sidecar(&home));
     let admin = wait("the operators' port", || {
         let log = fs::read_to_string(home.join("sidecar.log")).unwrap();

@@ -46,7 +46,13 @@ impl Workload {
         let token = join_token(&mesh.dir().join("ca/admin.sock"), name, &id);
         let ca = mesh.ports("ca")["grpc"];
         let home = mesh.dir().parent().unwrap().join(name);
-        write_sidecar(&home, name, protocol, app, ca, &mesh.dir(), &token);
+        let file = SidecarFile {
+            name,
+            protocol,
+            app,
+            ca,
+        };
+        file.write(&home, &mesh.dir(), &token);
         let child = start_sidecar(&home);
         wait_until_ready(&home);
         let ports = ports_in(&home);
@@ -167,24 +173,35 @@ pub(crate) fn lines_of(log: &Path) -> Vec<Value> {
         .collect()
 }
 
-/// Writes a sidecar's configuration and its join token into a private directory.
-pub(crate) fn write_sidecar(
-    home: &Path,
-    name: &str,
-    protocol: &str,
-    app: SocketAddr,
-    ca: SocketAddr,
-    mesh: &Path,
-    token: &str,
-) {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(home)
-        .unwrap();
-    fs::write(home.join("join.token"), token).unwrap();
-    let mesh = mesh.display();
-    let text = format!(
+/// What a sidecar's configuration is made from.
+pub(crate) struct SidecarFile<'a> {
+    /// The workload's name, its service account and its label `app`.
+    pub(crate) name: &'a str,
+    /// What the application speaks.
+    pub(crate) protocol: &'a str,
+    /// Where the application listens.
+    pub(crate) app: SocketAddr,
+    /// Where the CA listens.
+    pub(crate) ca: SocketAddr,
+}
+
+impl SidecarFile<'_> {
+    /// Writes it and the join token into the private directory `home`; `mesh` has the documents.
+    pub(crate) fn write(&self, home: &Path, mesh: &Path, token: &str) {
+        let Self {
+            name,
+            protocol,
+            app,
+            ca,
+        } = self;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(home)
+            .unwrap();
+        fs::write(home.join("join.token"), token).unwrap();
+        let mesh = mesh.display();
+        let text = format!(
         "apiVersion: portcullis.dev/v1
 kind: SidecarConfig
 workload: {{name: {name}, namespace: my-app, serviceAccount: {name}, labels: {{app: {name}, version: v1}}}}
@@ -201,7 +218,8 @@ log: {{format: text, level: info}}
 accessLog: {{path: \"-\"}}
 "
     );
-    fs::write(home.join("sidecar.yaml"), text).unwrap();
+        fs::write(home.join("sidecar.yaml"), text).unwrap();
+    }
 }
 
 /// Starts the sidecar whose configuration stands in `home`.
