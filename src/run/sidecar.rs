@@ -105,10 +105,12 @@ impl Sidecar {
         let ready = async {
             loop {
                 if let Some(ports) = ports::published(&state)
-                    && let (Some(admin), Some(outbound)) =
-                        (ports.get("admin"), ports.get("outbound"))
+                    && let Some(admin) = ports.get("admin")
                     && let Ok((status, _)) = admin_port::get(*admin, "/healthz/ready").await
                     && status.is_success()
+                    // Read after it was ready: until then the map may lack a listener.
+                    && let Some(ports) = ports::published(&state)
+                    && let Some(outbound) = ports.get("outbound")
                 {
                     let inbound = port.and_then(|port| ports.get(&format!("inbound:{port}")));
                     return SidecarPorts {

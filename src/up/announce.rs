@@ -136,7 +136,7 @@ pub(crate) fn back(part: &Part, record: &PartRecord) {
 pub(crate) async fn waiting(part: &Part) {
     let reason = match part.readiness() {
         None => "has not opened its ports yet".to_owned(),
-        Some((address, path, _ports)) => match admin_port::get(address, path).await {
+        Some((address, path)) => match admin_port::get(address, path).await {
             Ok((_status, body)) => {
                 format!("is not ready: {}", String::from_utf8_lossy(&body).trim())
             }

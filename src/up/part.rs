@@ -113,13 +113,13 @@ impl Part {
     }
 
     /// Where to ask whether it is ready.
-    pub(crate) fn readiness(&self) -> Option<(SocketAddr, &'static str, Ports)> {
+    pub(crate) fn readiness(&self) -> Option<(SocketAddr, &'static str)> {
         let ports = self.ports()?;
         let (name, path) = match self.probe {
             Probe::AdminPort(_) => ("admin", "/healthz/ready"),
             Probe::Http(_) => ("http", "/health/ready"),
         };
-        Some((*ports.get(name)?, path, ports))
+        Some((*ports.get(name)?, path))
     }
 }
 

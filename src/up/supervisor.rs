@@ -161,9 +161,12 @@ impl Supervisor {
 /// Waits until the part says that it is ready.
 async fn until_ready(part: &Part) -> Ports {
     loop {
-        if let Some((address, path, ports)) = part.readiness() {
+        if let Some((address, path)) = part.readiness() {
             let answer = admin_port::get(address, path).await;
-            if answer.is_ok_and(|(status, _body)| status.is_success()) {
+            // Read after it was ready: a gateway publishes its admin port before its listeners.
+            if answer.is_ok_and(|(status, _body)| status.is_success())
+                && let Some(ports) = part.ports()
+            {
                 return ports;
             }
         }
