@@ -158,7 +158,7 @@ impl Laptop {
     /// `host:port` of the gateway, by `portcullis env`.
     pub(crate) fn gateway(&self) -> String {
         let output = self.verb("env").output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
+        let text = stdout(output);
         text.trim()
             .strip_prefix("GATEWAY_URL=")
             .expect("GATEWAY_URL")
