@@ -11,6 +11,7 @@
 pub mod body;
 pub mod forward;
 pub mod headers;
+pub mod identity_status;
 pub mod local_reply;
 pub mod policy_store;
 pub mod random;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
+use dataplane::identity_status;
 use dataplane::telemetry::{AccessLog, AccessTarget, RequestMetrics};
 use dataplane::upstream::Limits;
 use dataplane::{Forwarder, PolicyStore, ProxyContext, Role, Snapshot, Upstreams};
@@ -34,7 +35,7 @@ use crate::config::GatewayConfig;
 use crate::credentials::CredentialDirectory;
 use crate::gateway::Gateway;
 use crate::pace::Timeouts;
-use crate::status::{StatusSources, state_name};
+use crate::status::StatusSources;
 use crate::tls::TlsTerminator;
 
 /// How long the last lines of the access log may take to be written.
@@ -96,6 +97,7 @@ impl GatewayService {
         let readiness = Readiness::new();
         let keeper = keeper::spawn(self.identity()?)?;
         follow_identity(&keeper, &readiness);
+        identity_status::register(metrics.registry(), keeper.status())?;
         let policies = PolicyStore::start(
             DocumentSource::new(self.config.policies.clone()),
             self.context(),
@@ -123,10 +125,12 @@ impl GatewayService {
         let mut ports = self.open_admin(&sources, metrics.clone(), &lifecycle)?;
 
         let upstreams = Upstreams::new(keeper.material(), Limits::default());
+        upstreams.register(metrics.registry())?;
         let access_log = AccessLog::start(
             AccessTarget::from_path(self.config.access_log.path.clone()),
             metrics.registry(),
         )?;
+        access_log.reopen_on_sigusr1()?;
         let gateway = Arc::new(Gateway::new(
             policies,
             Forwarder::new(upstreams.clone()),
@@ -292,7 +296,7 @@ fn follow_identity(keeper: &IdentityKeeper, readiness: &Readiness) {
                     }
                 }
                 info!(
-                    state = state_name(now.state),
+                    state = identity_status::state_name(now.state),
                     serial = now.serial,
                     "identity"
                 );

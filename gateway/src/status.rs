@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use dataplane::PolicyStore;
+use dataplane::identity_status::IdentityStatus;
 use dataplane::policy_store::PolicyStatus;
-use identity::keeper::{IdentityKeeper, KeeperState, KeeperStatus};
+use identity::keeper::IdentityKeeper;
 use runtime::health::{Readiness, Waiting};
 use runtime::process::resident_memory;
 use runtime::published::Published;
@@ -47,20 +47,6 @@ pub(crate) struct Status {
     rss_bytes: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct IdentityStatus {
-    spiffe_id: Option<String>,
-    serial: Option<String>,
-    not_before: Option<String>,
-    not_after: Option<String>,
-    state: &'static str,
-    last_error: Option<String>,
-    renewals: u64,
-    ca_reachable: bool,
-    bundle_sequence: u64,
-}
-
 impl StatusSources {
     /// The state at this moment.
     pub(crate) fn status(&self) -> Status {
@@ -98,35 +84,4 @@ impl StatusSources {
             .filter(|port| !listeners.is_empty() && !listeners.contains_key(port))
             .collect()
     }
-}
-
-impl IdentityStatus {
-    fn of(status: &KeeperStatus) -> Self {
-        Self {
-            spiffe_id: status.spiffe_id.clone(),
-            serial: status.serial.clone(),
-            not_before: status.not_before.and_then(rfc3339),
-            not_after: status.not_after.and_then(rfc3339),
-            state: state_name(status.state),
-            last_error: status.last_error.clone(),
-            renewals: status.renewals,
-            ca_reachable: status.ca_reachable,
-            bundle_sequence: status.bundle_sequence,
-        }
-    }
-}
-
-/// The name of a state, as people read it.
-pub(crate) const fn state_name(state: KeeperState) -> &'static str {
-    match state {
-        KeeperState::Waiting => "waiting",
-        KeeperState::Valid => "valid",
-        KeeperState::Failing => "failing",
-    }
-}
-
-fn rfc3339(time: SystemTime) -> Option<String> {
-    jiff::Timestamp::try_from(time)
-        .ok()
-        .map(|time| format!("{time:.0}"))
 }

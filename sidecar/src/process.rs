@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use dataplane::identity_status;
 use dataplane::telemetry::{AccessLog, Party, RequestMetrics};
 use dataplane::upstream::Limits as UpstreamLimits;
 use dataplane::{Forwarder, PolicyStore, ProxyContext, Role, Upstreams};
@@ -111,6 +112,8 @@ fn build(
         |label| workload.labels.get(label).map(String::as_str),
     ));
     let upstreams = Upstreams::new(keeper.material(), UpstreamLimits::default());
+    upstreams.register(registry)?;
+    identity_status::register(registry, keeper.status())?;
     Ok(Proxy {
         store,
         material: keeper.material(),

@@ -1,10 +1,8 @@
 //! The `/status` page of the admin port.
 
-use std::time::SystemTime;
-
+use dataplane::identity_status::IdentityStatus;
 use dataplane::policy_store::PolicyStatus;
 use http::StatusCode;
-use identity::keeper::{KeeperState, KeeperStatus};
 use runtime::admin::AdminResponse;
 use runtime::health::Waiting;
 use serde::Serialize;
@@ -34,21 +32,6 @@ struct WorkloadStatus {
     service_account: String,
 }
 
-/// The certificate and its keeper. Times are RFC 3339.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct IdentityStatus {
-    spiffe_id: Option<String>,
-    serial: Option<String>,
-    not_before: Option<String>,
-    not_after: Option<String>,
-    state: &'static str,
-    last_error: Option<String>,
-    renewals: u64,
-    ca_reachable: bool,
-    bundle_sequence: u64,
-}
-
 pub(crate) fn page(parts: &Parts) -> AdminResponse {
     let report = parts.readiness.report();
     let workload = &parts.proxy.workload;
@@ -60,7 +43,7 @@ pub(crate) fn page(parts: &Parts) -> AdminResponse {
             namespace: workload.namespace.clone(),
             service_account: workload.service_account.clone(),
         },
-        identity: identity(&parts.keeper.status().borrow()),
+        identity: IdentityStatus::of(&parts.keeper.status().borrow()),
         policy: parts.proxy.store.status(),
         ready: report.ready,
         waiting_for: report.waiting_for,
@@ -69,28 +52,4 @@ pub(crate) fn page(parts: &Parts) -> AdminResponse {
         rss_bytes: runtime::process::resident_memory(std::process::id()),
     };
     AdminResponse::json(StatusCode::OK, &status)
-}
-
-fn identity(keeper: &KeeperStatus) -> IdentityStatus {
-    IdentityStatus {
-        spiffe_id: keeper.spiffe_id.clone(),
-        serial: keeper.serial.clone(),
-        not_before: keeper.not_before.map(rfc3339),
-        not_after: keeper.not_after.map(rfc3339),
-        state: match keeper.state {
-            KeeperState::Waiting => "waiting",
-            KeeperState::Valid => "valid",
-            KeeperState::Failing => "failing",
-        },
-        last_error: keeper.last_error.clone(),
-        renewals: keeper.renewals,
-        ca_reachable: keeper.ca_reachable,
-        bundle_sequence: keeper.bundle_sequence,
-    }
-}
-
-fn rfc3339(time: SystemTime) -> String {
-    jiff::Timestamp::try_from(time)
-        .map(|time| format!("{time:.0}"))
-        .unwrap_or_default()
 }
