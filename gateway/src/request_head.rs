@@ -1,6 +1,6 @@
 //! A request head after the first look at it: unambiguous, or refused.
 
-use dataplane::headers::underscore_name;
+use dataplane::headers::{plain_content_length, underscore_name};
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::RequestHeader;
@@ -14,6 +14,8 @@ pub(crate) enum BadRequest {
     Host,
     /// Both framings at once: a smuggling attempt (RFC 9112 §6.1).
     Framing,
+    /// A length that is no plain number, or said twice.
+    Length,
     /// Only `chunked` is understood.
     TransferEncoding,
     /// A request target that is not a path, or not UTF-8.
@@ -33,6 +35,7 @@ impl BadRequest {
     pub(crate) const fn reason(self) -> &'static str {
         match self {
             Self::Host => "missing or malformed host",
+            Self::Length => "malformed content-length",
             Self::Framing => "both content-length and transfer-encoding",
             Self::TransferEncoding => "transfer-encoding is not chunked",
             Self::Target => "the request target is not a valid path",
@@ -106,6 +109,9 @@ fn check_version(header: &RequestHeader) -> Result<(), BadRequest> {
 /// Pingora lets `transfer-encoding` win over `content-length` and drops the latter; what came over
 /// the wire is still in the raw head.
 fn check_framing(session: &ServerSession, header: &RequestHeader) -> Result<(), BadRequest> {
+    if !plain_content_length(&header.headers) {
+        return Err(BadRequest::Length);
+    }
     let mut encodings = header.headers.get_all(TRANSFER_ENCODING).iter();
     let Some(encoding) = encodings.next() else {
         return Ok(());

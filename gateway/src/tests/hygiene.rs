@@ -91,6 +91,14 @@ async fn ambiguous_requests_are_refused() {
             "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabc",
         ),
         (
+            "one length twice",
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2, 2\r\n\r\n{}",
+        ),
+        (
+            "a length with zeros in front",
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 00000000000000000002\r\n\r\n{}",
+        ),
+        (
             "coding in HTTP/1.0",
             "POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n",
         ),
