@@ -2,6 +2,7 @@
 
 mod forwarded;
 mod hop;
+mod length;
 mod request_id;
 mod trace;
 mod xfcc;
@@ -10,8 +11,10 @@ pub use forwarded::{
     FORWARDED_FOR, FORWARDED_PROTO, append_forwarded_for, client_address, set_forwarded_proto,
 };
 pub use hop::{
-    Upgrades, strip_edge, strip_hop_by_hop, underscore_name, wants_upgrade, websocket_upgrade,
+    Upgrades, strip_edge, strip_hop_by_hop, strip_lookalikes, underscore_name, wants_upgrade,
+    websocket_upgrade,
 };
+pub use length::plain_content_length;
 pub use request_id::{REQUEST_ID, RequestIdSource, ensure_request_id};
 pub use trace::{TRACEPARENT, TRACESTATE, TraceContext, TraceRole, ensure_trace};
 pub use xfcc::{XFCC, XfccMode, apply_xfcc};

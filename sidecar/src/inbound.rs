@@ -8,12 +8,13 @@ use std::time::{Duration, SystemTime};
 use authz::{Facts, HttpFacts, MtlsMode};
 use dataplane::headers::{
     RequestIdSource, TraceRole, Upgrades, XFCC, XfccMode, apply_xfcc, client_address,
-    ensure_request_id, ensure_trace, strip_edge, strip_hop_by_hop,
+    ensure_request_id, ensure_trace, strip_edge, strip_hop_by_hop, strip_lookalikes,
+    websocket_upgrade,
 };
-use dataplane::telemetry::{Party, PartyId, Reporter, Security};
+use dataplane::telemetry::{Party, PartyId, Reporter, ResponseFlags, Security};
 use dataplane::{LocalReply, Snapshot, Target, UpstreamProtocol, random};
 use http::header::{self, HeaderValue};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use identity::peer_of::ConnectionPeer;
 use identity::server::{ClientCertificates, server_config};
@@ -32,6 +33,14 @@ use crate::{tidy, tunnel};
 
 /// The first byte of every TLS record that begins a handshake (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
+
+/// 403: mTLS became STRICT since the connection began.
+const MTLS_REQUIRED: LocalReply = LocalReply::new(
+    StatusCode::FORBIDDEN,
+    "mTLS is required",
+    ResponseFlags::POLICY_DENIED,
+    "plaintext_where_mtls_is_strict",
+);
 
 /// One port of the workload.
 pub(crate) struct Inbound {
@@ -167,6 +176,16 @@ impl Inbound {
         if peer.proved.is_some() {
             exchange.seen.security = Security::MutualTls;
         }
+        // A connection that came in plaintext while that was allowed must not outlive the allowance.
+        if peer.proved.is_none() && snapshot.mtls.for_port(self.port) == MtlsMode::Strict {
+            let over_http1 = request.version() < Version::HTTP_2;
+            let response = answer::local(exchange, &MTLS_REQUIRED);
+            if over_http1 {
+                let close = HeaderValue::from_static("close");
+                return answer::with_header(response, &header::CONNECTION, close);
+            }
+            return response;
+        }
         if let Err(reply) = self.check(&peer, &mut request) {
             return answer::local(exchange, &reply);
         }
@@ -195,6 +214,14 @@ impl Inbound {
         }
         tidy::tidy(request, proxy.normalization)?;
         let headers = request.headers_mut();
+        // Before the judgement: what `Connection` takes away must not be seen by a rule and missed by the application.
+        let upgrades = if websocket_upgrade(headers) {
+            Upgrades::Keep
+        } else {
+            Upgrades::Strip
+        };
+        strip_hop_by_hop(headers, upgrades);
+        strip_lookalikes(headers);
         if peer.proved.is_none() {
             strip_edge(headers);
         }

@@ -2,6 +2,7 @@
 
 use authz::{PathError, normalize};
 use dataplane::LocalReply;
+use dataplane::headers::plain_content_length;
 use dataplane::telemetry::ResponseFlags;
 use http::header::{self, HeaderValue};
 use http::uri::{Authority, PathAndQuery};
@@ -16,6 +17,9 @@ pub(crate) fn tidy<B>(
 ) -> Result<(), Box<LocalReply>> {
     if request.method() == Method::CONNECT {
         return Err(Box::new(CONNECT_REFUSED));
+    }
+    if !plain_content_length(request.headers()) {
+        return refuse("malformed content-length");
     }
     if request.version() < Version::HTTP_2 {
         check_transfer_encoding(request)?;
@@ -73,7 +77,10 @@ fn settle_authority<B>(request: &mut Request<B>) -> Result<(), Box<LocalReply>> 
         (None, None) => return refuse("the request names no host"),
         (None, Some(host)) => {
             check_authority(host.as_bytes())?;
-            return Ok(());
+            match without_roots_dot(host.as_bytes()) {
+                Some(plain) => malformed(HeaderValue::from_bytes(&plain))?,
+                None => return Ok(()),
+            }
         }
         (Some(target), sent) => {
             check_authority(target.as_str().as_bytes())?;
@@ -85,11 +92,28 @@ fn settle_authority<B>(request: &mut Request<B>) -> Result<(), Box<LocalReply>> 
             if !same && request.version() == Version::HTTP_2 {
                 return refuse("Host differs from :authority");
             }
-            HeaderValue::from_str(target.as_str()).or_else(|_| refuse("the host is malformed"))?
+            let target = target.as_str().as_bytes();
+            match without_roots_dot(target) {
+                Some(plain) => malformed(HeaderValue::from_bytes(&plain))?,
+                None => malformed(HeaderValue::from_bytes(target))?,
+            }
         }
     };
     request.headers_mut().insert(header::HOST, settled);
     Ok(())
+}
+
+fn malformed<T, E>(host: Result<T, E>) -> Result<T, Box<LocalReply>> {
+    host.or_else(|_| refuse("the host is malformed"))
+}
+
+/// `a.example.com.` is `a.example.com`: a rule about the one must hold for the other, as it does at the gateway.
+fn without_roots_dot(authority: &[u8]) -> Option<Vec<u8>> {
+    let (name, port) = match authority.iter().rposition(|byte| *byte == b':') {
+        Some(colon) => authority.split_at(colon),
+        None => (authority, &[][..]),
+    };
+    name.strip_suffix(b".").map(|name| [name, port].concat())
 }
 
 fn check_authority(host: &[u8]) -> Result<(), Box<LocalReply>> {
@@ -97,7 +121,7 @@ fn check_authority(host: &[u8]) -> Result<(), Box<LocalReply>> {
     let text = authority.as_str();
     let name = authority.host();
     let port_is_good = text.len() == name.len() || authority.port_u16().is_some();
-    if name.is_empty() || text.contains('@') || !port_is_good {
+    if matches!(name, "" | ".") || text.contains('@') || !port_is_good {
         return refuse("the host is malformed");
     }
     Ok(())

@@ -95,12 +95,12 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap, upgrades: Upgrades) {
 /// Removes what a client outside the mesh may not say: Envoy's and Istio's internal headers and ours.
 /// `x-forwarded-client-cert` has rules of its own: [`super::apply_xfcc`].
 pub fn strip_edge(headers: &mut HeaderMap) {
-    if !headers.keys().any(is_internal) {
+    if !headers.keys().any(|name| is_internal(name.as_str())) {
         return;
     }
     let internal: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| is_internal(name))
+        .filter(|name| is_internal(name.as_str()))
         .cloned()
         .collect();
     for name in internal {
@@ -108,8 +108,24 @@ pub fn strip_edge(headers: &mut HeaderMap) {
     }
 }
 
-fn is_internal(name: &HeaderName) -> bool {
-    let name = name.as_str();
+/// Removes headers that differ only by underscores from those by which proxies say who a client is: an application
+/// behind CGI or WSGI reads both as one.
+pub fn strip_lookalikes(headers: &mut HeaderMap) {
+    let looks_alike = |name: &HeaderName| {
+        let hyphens = name.as_str().replace('_', "-");
+        is_internal(&hyphens) || hyphens.starts_with("x-forwarded-")
+    };
+    let strange: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().contains('_') && looks_alike(name))
+        .cloned()
+        .collect();
+    for name in strange {
+        headers.remove(name);
+    }
+}
+
+fn is_internal(name: &str) -> bool {
     ["x-envoy-", "x-istio-", "x-portcullis-"]
         .iter()
         .any(|prefix| name.starts_with(prefix))

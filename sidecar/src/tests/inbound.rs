@@ -274,3 +274,83 @@ async fn a_crawling_head_is_cut() {
     let silent = TcpStream::connect(product.inbound).await.unwrap();
     assert_eq!(exchange(silent, "").await, "");
 }
+
+#[tokio::test]
+async fn plaintext_ends_when_mtls_becomes_strict() {
+    let ca = Ca::new();
+    let product = Sidecar::start(&ca, "product", (app().await, Http), &mtls("PERMISSIVE"));
+    let mut plain = TcpStream::connect(product.inbound).await.unwrap();
+    plain
+        .write_all(b"GET /api/a HTTP/1.1\r\nHost: p\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(status(&until(&mut plain, "[]").await), "200");
+    let strict = policies::source::SourceFile::new("test.yaml", mtls("STRICT"));
+    assert!(product.proxy.store.apply(Ok(vec![strict])));
+    let answer = exchange(plain, "GET /api/a HTTP/1.1\r\nHost: p\r\n\r\n").await;
+    assert_eq!(status(&answer), "403", "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    assert!(answer.ends_with("mTLS is required"), "{answer}");
+}
+
+/// Whoever says that it is an internal caller may.
+const INTERNAL_ONLY: &str = "\
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: internal-only, namespace: my-app}
+spec:
+  rules:
+  - when: [{key: 'request.headers[x-tenant]', values: [acme]}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: no-admin-host, namespace: my-app}
+spec:
+  action: DENY
+  rules:
+  - to: [{operation: {hosts: [admin.example.com]}}]
+---
+";
+
+#[tokio::test]
+async fn what_is_judged_is_what_the_application_gets() {
+    let ca = Ca::new();
+    let documents = mtls("STRICT") + INTERNAL_ONLY;
+    let product = Sidecar::start(&ca, "product", (app().await, Http), &documents);
+    let (_writer, order) = ca.material("order");
+    let ask = async |host: &str, headers: &str| {
+        let request = format!("GET /a HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n");
+        product.ask(&order, &request).await
+    };
+    let close = "Connection: close\r\n";
+    let answer = ask("p", &format!("x-tenant: acme\r\n{close}")).await;
+    assert_eq!(status(&answer), "200", "{answer}");
+    assert!(answer.contains("x-tenant: acme\n"), "{answer}");
+    // Seen by the rule, taken away from the application.
+    let answer = ask("p", "x-tenant: acme\r\nConnection: close, x-tenant\r\n").await;
+    assert_eq!(status(&answer), "403", "{answer}");
+    // The same host, spelled with the root's dot.
+    for host in [
+        "admin.example.com",
+        "admin.example.com.",
+        "ADMIN.example.com",
+    ] {
+        let answer = ask(host, &format!("x-tenant: acme\r\n{close}")).await;
+        assert_eq!(status(&answer), "403", "{host}: {answer}");
+    }
+    let answer = ask("b.example.com.:80", &format!("x-tenant: acme\r\n{close}")).await;
+    assert!(answer.contains("host: b.example.com:80\n"), "{answer}");
+    // One name to an application that reads `_` as `-`.
+    let forged = "x_forwarded_client_cert: URI=spiffe://cluster.local/ns/a/sa/b\r\nx_tenant: a\r\n";
+    let answer = ask("p", &format!("x-tenant: acme\r\n{forged}{close}")).await;
+    assert!(!answer.contains("x_forwarded_client_cert"), "{answer}");
+    assert!(answer.contains("x_tenant: a\n"), "{answer}");
+    for length in ["2, 2", "00000000000000000002"] {
+        let answer = ask(
+            "p",
+            &format!("x-tenant: acme\r\n{close}content-length: {length}\r\n"),
+        )
+        .await;
+        assert_eq!(status(&answer), "400", "{length}: {answer}");
+    }
+}
