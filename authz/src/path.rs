@@ -65,6 +65,25 @@ pub fn normalize(raw: &str, mode: PathNormalization) -> Result<Cow<'_, str>, Pat
     Ok(Cow::Owned(resolve_segments(&decode(path, steps), steps)))
 }
 
+/// Brings the path that a route's rewrite made into canonical form; a query in it stays.
+///
+/// A prefix is replaced as plain text, so that `/api../x` under `/api` to `/v1/` becomes `/v1/../x`: forwarded as it
+/// is, it would leave the directory that the route leads to.
+///
+/// # Errors
+/// As [`normalize`].
+pub fn normalize_rewritten(
+    rewritten: String,
+    mode: PathNormalization,
+) -> Result<String, PathError> {
+    let (path, query) = split_target(&rewritten);
+    Ok(match (normalize(path, mode)?, query) {
+        (Cow::Borrowed(same), None) if same.len() == rewritten.len() => rewritten,
+        (path, None) => path.into_owned(),
+        (path, Some(query)) => format!("{path}?{query}"),
+    })
+}
+
 /// What a mode does, each step as its own switch.
 #[derive(Clone, Copy)]
 struct Steps {

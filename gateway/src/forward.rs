@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use authz::path::normalize_rewritten;
 use dataplane::headers::{Upgrades, strip_hop_by_hop};
 use dataplane::{ForwardBody, LocalReply, Snapshot, UpstreamErrorKind, random};
 use http::header::{HOST, SERVER};
@@ -9,6 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use hyper_util::rt::TokioIo;
+use policies::mesh::PathNormalization;
 use policies::route::{HttpRoute, WeightedCluster, WeightedClusters};
 use tokio::time::Instant;
 
@@ -48,7 +50,7 @@ pub(crate) async fn forward(
         .map(|timeout| Instant::from_std(exchange.record.started()) + timeout);
     let websocket = request.websocket;
     let (mut upload, body) = begin_upload(exchange, &request).await?;
-    let request = upstream_request(route, chosen, request, body)?;
+    let request = upstream_request(route, chosen, request, body, gateway.normalization)?;
 
     let forwarded = {
         let sending = gateway
@@ -115,6 +117,7 @@ fn upstream_request(
     chosen: &WeightedCluster,
     request: Tidied,
     body: SessionBody,
+    normalization: PathNormalization,
 ) -> Result<Request<SessionBody>, Stop> {
     let Tidied {
         method,
@@ -125,7 +128,8 @@ fn upstream_request(
     } = request;
     let rewrite = route.rewrite.as_ref();
     let path = match rewrite.and_then(|rewrite| rewrite.path.as_ref()) {
-        Some(rewrite) => rewrite.apply(&path),
+        Some(rewrite) => normalize_rewritten(rewrite.apply(&path), normalization)
+            .map_err(|_| LocalReply::bad_request("the rewritten path is malformed"))?,
         None => path,
     };
     let target = match query {

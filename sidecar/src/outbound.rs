@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use authz::path::normalize_rewritten;
 use bytes::Bytes;
 use dataplane::headers::{
     FORWARDED_PROTO, RequestIdSource, TraceRole, Upgrades, XFCC, ensure_request_id, ensure_trace,
@@ -15,6 +16,7 @@ use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use policies::host::split_port;
+use policies::mesh::PathNormalization;
 use policies::route::{
     HeaderOps, HttpRoute, PathRewrite, RequestView, RouteAction, WeightedClusters,
 };
@@ -135,7 +137,12 @@ impl Outbound {
         let Some(chosen) = clusters.choose(random::number()) else {
             return answer::local(exchange, &LocalReply::no_cluster());
         };
-        if let Err(reply) = rewrite(route, &chosen.request_headers, &mut request) {
+        if let Err(reply) = rewrite(
+            route,
+            &chosen.request_headers,
+            self.proxy.normalization,
+            &mut request,
+        ) {
             return answer::local(exchange, &reply);
         }
         exchange.note(|record| {
@@ -173,13 +180,14 @@ impl Outbound {
 fn rewrite(
     route: &HttpRoute,
     of_destination: &HeaderOps,
+    normalization: PathNormalization,
     request: &mut Request<Incoming>,
 ) -> Result<(), Box<LocalReply>> {
     let mut authority = None;
     if let Some(rewrite) = &route.rewrite {
         authority = rewrite.authority.as_ref();
         if let Some(change) = &rewrite.path {
-            set_path(change, request)?;
+            set_path(change, normalization, request)?;
         }
     }
     for ops in [&route.request_headers, of_destination] {
@@ -194,8 +202,13 @@ fn rewrite(
     Ok(())
 }
 
-fn set_path(change: &PathRewrite, request: &mut Request<Incoming>) -> Result<(), Box<LocalReply>> {
-    let mut target = change.apply(request.uri().path());
+fn set_path(
+    change: &PathRewrite,
+    normalization: PathNormalization,
+    request: &mut Request<Incoming>,
+) -> Result<(), Box<LocalReply>> {
+    let mut target = normalize_rewritten(change.apply(request.uri().path()), normalization)
+        .map_err(|_| Box::new(LocalReply::bad_request("the rewritten path is malformed")))?;
     if let Some(query) = request.uri().query() {
         target.push('?');
         target.push_str(query);

@@ -240,3 +240,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_rewrite_does_not_climb_out() {
+    let rewritten =
+        |text: &str| normalize_rewritten(text.to_owned(), PathNormalization::Base).unwrap();
+    assert_eq!(rewritten("/v1/../x"), "/x");
+    assert_eq!(rewritten("/v1/a"), "/v1/a");
+    assert_eq!(rewritten("//b"), "//b");
+    assert_eq!(rewritten("/v1/../x?a=/../b"), "/x?a=/../b");
+    assert_eq!(rewritten(""), "/");
+    assert!(normalize_rewritten("/a\0".to_owned(), PathNormalization::None).is_err());
+}
