@@ -43,11 +43,7 @@ pub enum Task {
 pub fn run(args: Args) -> anyhow::Result<()> {
     // Keys pass through this process: files are private from the start, and a crash leaves no image of memory.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
-    let no_core = rustix::process::Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    rustix::process::setrlimit(rustix::process::Resource::Core, no_core).ok();
+    runtime::process::no_core_dumps();
     // Fails only if a provider is installed already, which `portcullis` may have done.
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()

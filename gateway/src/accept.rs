@@ -11,6 +11,7 @@ use pingora::apps::HttpServerApp;
 use pingora::server::ShutdownWatch;
 use runtime::lifecycle::ConnectionCount;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
@@ -35,6 +36,8 @@ pub(crate) struct Door<A> {
     pub(crate) tls: Arc<TlsTerminator>,
     /// What a client may take its time over.
     pub(crate) timeouts: Timeouts,
+    /// Bounds the connections; shared by all listeners.
+    pub(crate) places: Arc<Semaphore>,
     /// Counts the connections, for the drain to wait for.
     pub(crate) connections: ConnectionCount,
     /// Becomes true when the process begins to drain.
@@ -45,13 +48,19 @@ impl<A> Door<A>
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    /// Accepts until the process drains; closing the listener is dropping it.
+    /// Accepts until the process drains; closing the listener is dropping it. At the bound, new connections wait in
+    /// the kernel's queue.
     pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener) {
         loop {
-            let accepted = tokio::select! {
+            let next = async {
+                // The semaphore is never closed.
+                let place = Arc::clone(&self.places).acquire_owned().await.ok();
+                (listener.accept().await, place)
+            };
+            let (accepted, place) = tokio::select! {
                 biased;
                 () = drain::begins(&self.draining) => return,
-                accepted = listener.accept() => accepted,
+                next = next => next,
             };
             match accepted {
                 Ok((tcp, peer)) => {
@@ -61,7 +70,7 @@ where
                         if let Err(error) = door.serve(tcp, peer).await {
                             debug!(%peer, port = door.port, %error, "connection closed");
                         }
-                        drop(guard);
+                        drop((guard, place));
                     });
                 }
                 Err(error) => {

@@ -32,6 +32,7 @@ pub struct Args {
     reason = "the three programs share this signature"
 )]
 pub fn run(args: Args) -> anyhow::Result<()> {
+    runtime::process::no_core_dumps();
     let provider = install_cryptography()?;
     let config = GatewayConfig::load(&args.config, &args.set)?;
     let log = runtime::log::init(&config.log)?;

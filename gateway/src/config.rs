@@ -48,6 +48,9 @@ pub struct GatewayConfig {
     /// The end of the process.
     #[serde(default)]
     pub drain: DrainConfig,
+    /// How much strangers may take at once.
+    #[serde(default)]
+    pub limits: LimitsConfig,
     /// What clients may take their time over.
     #[serde(default)]
     pub timeouts: TimeoutsConfig,
@@ -132,6 +135,23 @@ impl Default for DrainConfig {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// `limits`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Client connections open at once, of all listeners together; never more than half of the descriptors that the
+    /// system grants, because the way to the applications costs some too.
+    pub connections: u32,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            connections: 50_000,
         }
     }
 }
@@ -251,6 +271,13 @@ impl GatewayConfig {
         }
         if self.policies.is_empty() {
             return empty("policies", "name the files or directories of the documents");
+        }
+        if self.limits.connections == 0 {
+            return Err(GatewayConfigError::Range {
+                key: "limits.connections",
+                found: "zero",
+                help: "leave it out for the default",
+            });
         }
         let timeouts = &self.timeouts;
         for (key, value) in [

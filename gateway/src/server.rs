@@ -25,7 +25,7 @@ use runtime::published::Published;
 use runtime::state_dir::StateDir;
 use rustls::crypto::CryptoProvider;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, Semaphore, oneshot};
 use tracing::{error, info, warn};
 
 use crate::accept::Door;
@@ -251,6 +251,7 @@ impl GatewayService {
         let previous = self.previous_ports();
         let mut opened = BTreeMap::new();
         let mut doors = Vec::new();
+        let places = Arc::new(Semaphore::new(places(self.config.limits.connections)));
         for (&port, &address) in &self.config.listeners {
             let before = previous.get(&format!("listener:{port}")).copied();
             let listener = bind(address, self.config.taken_ports, before)
@@ -261,6 +262,7 @@ impl GatewayService {
                 port,
                 tls: Arc::clone(terminator),
                 timeouts: Timeouts::from(self.config.timeouts),
+                places: Arc::clone(&places),
                 connections: lifecycle.connections().clone(),
                 draining: lifecycle.draining(),
             };
@@ -275,6 +277,16 @@ impl GatewayService {
     fn previous_ports(&self) -> BTreeMap<String, SocketAddr> {
         self.state.ports().unwrap_or_default()
     }
+}
+
+/// How many client connections may be open: strangers must not take the descriptors that upstream connections need.
+fn places(wanted: u32) -> usize {
+    use rustix::process::{Resource, getrlimit};
+    let granted = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let places = u64::from(wanted).min(granted / 2).max(1);
+    usize::try_from(places)
+        .unwrap_or(usize::MAX)
+        .min(Semaphore::MAX_PERMITS)
 }
 
 /// Keeps the `identity` condition: a valid certificate.

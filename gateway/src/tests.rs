@@ -144,6 +144,7 @@ pub(super) async fn start(documents: &str) -> Running {
             port,
             tls: Arc::clone(&terminator),
             timeouts: Timeouts::from(TimeoutsConfig::default()),
+            places: Arc::new(tokio::sync::Semaphore::new(1000)),
             connections: connections.clone(),
             draining: draining.clone(),
         });

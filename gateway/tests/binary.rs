@@ -75,6 +75,7 @@ fn a_mistake_in_the_file_is_shown_with_its_place() {
         .unwrap();
     assert!(!output.status.success());
     let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!error.contains("Caused by"), "in one line: {error}");
     assert!(error.contains("gateway.yaml:8:"), "{error}");
     assert!(error.contains("listner"), "{error}");
 }

@@ -19,6 +19,17 @@ pub fn die_with_parent() -> io::Result<()> {
     Ok(())
 }
 
+/// Gives up core dumps: keys are in memory, and a crash must not leave an image of it on a disk.
+pub fn no_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    // Lowering one's own limit is always allowed.
+    setrlimit(Resource::Core, none).ok();
+}
+
 /// The resident memory of a process in bytes, or `None` when there is no such process.
 pub fn resident_memory(pid: u32) -> Option<u64> {
     memory_of(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?)

@@ -24,6 +24,7 @@ pub struct Args {
 
 /// Runs the sidecar until it has drained.
 pub fn run(args: Args) -> anyhow::Result<()> {
+    runtime::process::no_core_dumps();
     // Somebody else in this process may have been first; it is the same provider then (design decision 5).
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let config = Config::load(&args.config, &args.set)?;

@@ -19,6 +19,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 use super::Door;
 use crate::connection::Connection;
@@ -83,6 +84,9 @@ impl HttpServerApp for Echo {
     }
 }
 
+/// Connections at once.
+const PLACES: usize = 8;
+
 struct Running {
     address: SocketAddr,
     drain: tokio::sync::watch::Sender<bool>,
@@ -102,6 +106,7 @@ async fn start() -> Running {
             idle: Duration::from_millis(500),
             stream_idle: Duration::from_secs(5),
         },
+        places: Arc::new(Semaphore::new(PLACES)),
         connections: runtime::lifecycle::ConnectionCount::default(),
         draining,
     });
@@ -273,4 +278,30 @@ async fn draining_closes_the_idle_and_finishes_the_busy() {
         TcpStream::connect(running.address).await.is_err(),
         "the listener must be closed"
     );
+}
+
+#[tokio::test]
+async fn connections_are_bounded_and_their_places_come_back() {
+    let running = start().await;
+    let mut open = Vec::new();
+    for _ in 0..PLACES {
+        let mut client = TcpStream::connect(running.address).await.unwrap();
+        client
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        let mut byte = [0];
+        client.read_exact(&mut byte).await.unwrap();
+        open.push(client);
+    }
+    let mut next = TcpStream::connect(running.address).await.unwrap();
+    next.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut byte = [0];
+    let read = tokio::time::timeout(Duration::from_millis(100), next.read_exact(&mut byte));
+    assert!(read.await.is_err(), "served beyond the bound");
+    open.pop();
+    let read = tokio::time::timeout(Duration::from_secs(5), next.read_exact(&mut byte));
+    read.await.unwrap().unwrap();
 }
