@@ -19,7 +19,7 @@ use crate::bundle::{BundlePublisher, to_wire};
 use crate::csr::VerifiedCsr;
 use crate::edge::{Edge, EdgeNames};
 use crate::issue::{self, Leaf, unix};
-use crate::limits::{CallerLimit, Rate};
+use crate::limits::{CallerLimit, Rate, network};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::registry::{Entry, Registry};
@@ -366,7 +366,7 @@ impl Issuance {
 
     /// A place among the calls that are worked on, unless the address asks too often.
     fn admit(&self, caller: &Caller) -> Result<SemaphorePermit<'_>, Refusal> {
-        let address = caller.address.map(|address| address.ip());
+        let address = caller.address.map(|address| network(address.ip()));
         if let Some(address) = address
             && !self.by_address.admit(address, Instant::now())
         {

@@ -2,12 +2,24 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 
 /// Buckets that are remembered at once; idle ones are dropped first.
 const MAX_CALLERS: usize = 20_000;
+
+/// What counts as one stranger: an IPv4 address, or the /64 that one IPv6 host may take all its addresses from.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let prefix = v6.to_bits() & !u128::from(u64::MAX);
+            IpAddr::V6(Ipv6Addr::from_bits(prefix))
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
 
 /// A rate with an allowance for bursts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -92,6 +104,16 @@ mod tests {
         let later = start + Duration::from_mins(1);
         let taken = (0..5).filter(|_| limit.admit("a", later)).count();
         assert_eq!(taken, 3);
+    }
+
+    #[test]
+    fn the_addresses_of_one_host_are_one_stranger() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:ffff:ffff:ffff"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_ne!(of("::1"), of("127.0.0.1"));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
 use crate::config::ConnectionLimits;
+use crate::limits::network;
 use crate::metrics::Metrics;
 
 /// What is known of a connection; part of every request that comes over it.
@@ -107,7 +108,8 @@ impl Acceptor {
             self.lost("too_many");
             return;
         };
-        let Some(counted) = CountedAddress::enter(&self.by_address, address.ip(), self.limits)
+        let Some(counted) =
+            CountedAddress::enter(&self.by_address, network(address.ip()), self.limits)
         else {
             self.lost("too_many_of_address");
             return;

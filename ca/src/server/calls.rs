@@ -122,6 +122,9 @@ impl Calls {
                 caller = who,
                 "refused"
             );
+        } else if matches!(refusal, Refusal::Limited(_) | Refusal::Busy) {
+            // Counted above; a line for each would let a stranger fill the log as fast as it can ask.
+            tracing::debug!(request, call, code, reason, from, caller = who, "refused");
         } else {
             tracing::info!(
                 request,

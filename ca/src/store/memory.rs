@@ -54,7 +54,8 @@ impl Store for MemoryStore {
     ) -> Result<(), StoreError> {
         let mut state = self.write()?;
         if let Some(admission) = admission {
-            if let Some(token) = admission.spend.and_then(|hash| state.tokens.get_mut(&hash)) {
+            if let Some(hash) = admission.spend {
+                let token = state.tokens.get_mut(&hash).ok_or(StoreError::TokenTaken)?;
                 if token.spend_by(&admission.key_hash) == Spend::SpentByAnother {
                     return Err(StoreError::TokenTaken);
                 }

@@ -203,16 +203,15 @@ impl Store for SledStore {
             if let Some(admission) = admission {
                 if let Some(hash) = admission.spend {
                     let token = key(TOKEN, &hash);
-                    let stored = db.get(&token).map_err(io)?;
-                    if let Some(bytes) = stored {
-                        let mut record: JoinTokenRecord = decode(&path, &bytes)?;
-                        if record.spend_by(&admission.key_hash) == Spend::SpentByAnother {
-                            return Err(StoreError::TokenTaken);
-                        }
-                        record.spent_by = admission.key_hash.to_vec();
-                        record.spent_at = issued.at;
-                        batch.insert(token, record.encode_to_vec());
+                    // Forgotten since it was looked at: whether it was spent can't be told any more.
+                    let stored = db.get(&token).map_err(io)?.ok_or(StoreError::TokenTaken)?;
+                    let mut record: JoinTokenRecord = decode(&path, &stored)?;
+                    if record.spend_by(&admission.key_hash) == Spend::SpentByAnother {
+                        return Err(StoreError::TokenTaken);
                     }
+                    record.spent_by = admission.key_hash.to_vec();
+                    record.spent_at = issued.at;
+                    batch.insert(token, record.encode_to_vec());
                 }
                 let enrolment = key(ENROLMENT, &admission.key_hash);
                 batch.insert(enrolment, admission.enrolment.encode_to_vec());
