@@ -217,7 +217,11 @@ impl LocalReply {
     pub const fn upstream(kind: UpstreamErrorKind) -> Self {
         use UpstreamErrorKind as Kind;
         let (status, body) = match kind {
-            Kind::Resolve | Kind::Connect | Kind::NoIdentity => (
+            Kind::NoIdentity => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no workload certificate yet: this proxy cannot prove who it is",
+            ),
+            Kind::Resolve | Kind::Connect => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure",
             ),
@@ -349,6 +353,9 @@ mod tests {
             LocalReply::no_healthy_upstream().plain().body().as_ref(),
             b"no healthy upstream"
         );
+        let without = LocalReply::upstream(UpstreamErrorKind::NoIdentity).plain();
+        assert_eq!(without.status(), 503);
+        assert!(without.body().starts_with(b"no workload certificate yet"));
         assert_eq!(
             LocalReply::overflow().plain().headers()["x-envoy-overloaded"],
             "true"

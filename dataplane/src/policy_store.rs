@@ -31,9 +31,14 @@ pub struct Rejection {
 pub enum RejectionReason {
     /// The files could not be read as a set.
     Unreadable(DocumentsError),
+    /// Every file is gone at once. A lost mount looks like that, and without policies everything is allowed.
+    AllGone,
     /// The documents have errors; every finding, warnings too.
     Invalid(Arc<[Diagnostic]>),
 }
+
+/// What operators read about [`RejectionReason::AllGone`].
+const ALL_GONE: &str = "every policy document is gone at once, as when a mount is lost; restart to run without policies";
 
 /// What is in force, and what was refused since.
 #[derive(Debug, Default)]
@@ -165,6 +170,9 @@ impl PolicyStore {
         let built = edition
             .map_err(RejectionReason::Unreadable)
             .and_then(|files| {
+                if files.is_empty() && previous.as_ref().is_some_and(|p| p.documents > 0) {
+                    return Err(RejectionReason::AllGone);
+                }
                 Snapshot::build(&files, &inner.context, previous.as_deref())
                     .map_err(|findings| RejectionReason::Invalid(findings.into()))
             });
@@ -227,6 +235,13 @@ impl Rejection {
         match &self.reason {
             RejectionReason::Unreadable(error) => {
                 tracing::error!(%error, keeping = generation, "policy documents refused");
+            }
+            RejectionReason::AllGone => {
+                tracing::error!(
+                    error = ALL_GONE,
+                    keeping = generation,
+                    "policy documents refused"
+                );
             }
             RejectionReason::Invalid(findings) => {
                 for finding in findings.iter().filter(|f| f.is_error()) {

@@ -46,6 +46,7 @@ impl PolicyStatus {
             rejected: state.rejected.as_ref().map(|rejection| {
                 let (error, diagnostics) = match &rejection.reason {
                     RejectionReason::Unreadable(error) => (Some(error.to_string()), Vec::new()),
+                    RejectionReason::AllGone => (Some(super::ALL_GONE.to_owned()), Vec::new()),
                     RejectionReason::Invalid(findings) => (None, findings.to_vec()),
                 };
                 RejectedStatus {

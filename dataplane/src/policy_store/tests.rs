@@ -104,3 +104,23 @@ fn editions_can_be_applied_by_hand() {
     assert!(store.snapshot().unwrap().listeners.is_some());
     store.reload();
 }
+
+#[tokio::test]
+async fn a_lost_directory_does_not_lift_every_policy() {
+    let registry = Registry::new();
+    let store = PolicyStore::fixed(context(Role::Sidecar), &registry).unwrap();
+    assert!(
+        store.apply(Ok(Vec::new())),
+        "a mesh may begin without policies"
+    );
+    let file = SourceFile::new("mesh.yaml", documents(7001));
+    assert!(store.apply(Ok(vec![file.clone()])));
+    assert!(!store.apply(Ok(Vec::new())));
+    assert_eq!(store.snapshot().unwrap().generation, 2);
+    let status = serde_json::to_value(store.status()).unwrap();
+    assert!(
+        status["rejected"].to_string().contains("gone at once"),
+        "{status}"
+    );
+    assert!(store.apply(Ok(vec![file])));
+}
