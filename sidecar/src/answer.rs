@@ -8,6 +8,7 @@ use dataplane::body::{BodyEnd, grpc_status};
 use dataplane::headers::{Upgrades, strip_hop_by_hop};
 use dataplane::telemetry::ResponseFlags;
 use dataplane::{ForwardBody, LocalReply};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -53,7 +54,14 @@ pub(crate) fn ready(
     finished(exchange, response)
 }
 
-fn finished(exchange: Box<Exchange>, response: Response<Bytes>) -> Response<AnswerBody> {
+fn finished(exchange: Box<Exchange>, mut response: Response<Bytes>) -> Response<AnswerBody> {
+    if exchange.is_head && !response.body().is_empty() {
+        // hyper drops the body of an answer to HEAD on HTTP/1 only. On HTTP/2 it is a protocol error to the peer,
+        // which after a thousand of them closes the connection that all its clients share.
+        let length = HeaderValue::from(response.body().len());
+        response.headers_mut().insert(CONTENT_LENGTH, length);
+        *response.body_mut() = Bytes::new();
+    }
     response.map(|text| AnswerBody {
         content: Content::Local(Some(text).filter(|text| !text.is_empty())),
         exchange: Some(exchange),

@@ -11,7 +11,7 @@ use dataplane::telemetry::{
     ServiceId,
 };
 use dataplane::{LocalReply, Outcome};
-use http::{Request, header};
+use http::{Method, Request, header};
 
 use crate::activity::InFlight;
 use crate::proxy::{Peer, Proxy};
@@ -23,6 +23,8 @@ pub(crate) struct Exchange {
     _in_flight: InFlight,
     started: Instant,
     pub(crate) seen: Observation,
+    /// The request is a HEAD: its answer has no body, whatever its head says.
+    pub(crate) is_head: bool,
     /// Nobody answered yet: a drop means that the client went away.
     answered: bool,
     upload: Option<Arc<UploadState>>,
@@ -66,6 +68,7 @@ impl Exchange {
                 request_bytes: 0,
                 response_bytes: 0,
             },
+            is_head: request.method() == Method::HEAD,
             answered: false,
             upload: None,
             record,

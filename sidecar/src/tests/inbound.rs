@@ -354,3 +354,25 @@ async fn what_is_judged_is_what_the_application_gets() {
         assert_eq!(status(&answer), "400", "{length}: {answer}");
     }
 }
+
+#[tokio::test]
+async fn a_denied_head_has_no_body_on_http2() {
+    let ca = Ca::new();
+    let product = product(&ca, "STRICT").await;
+    let (_writer, order) = ca.material("order");
+    let io = product.dial(&order, &[b"h2"]).await.unwrap();
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(executor, hyper_util::rt::TokioIo::new(io))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::head("https://p/admin")
+        .body(http_body_util::Empty::<bytes::Bytes>::new())
+        .unwrap();
+    let answer = sender.send_request(request).await.unwrap();
+    assert_eq!(answer.status(), 403);
+    assert_eq!(answer.headers()["content-length"], "19");
+    let body = http_body_util::BodyExt::collect(answer.into_body()).await;
+    assert!(body.unwrap().to_bytes().is_empty());
+}
