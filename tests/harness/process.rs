@@ -135,7 +135,11 @@ impl Process {
         loop {
             let last =
                 match client::get(self.port("admin"), &Transport::Plain, "/healthz/ready").await {
-                    Ok(reply) if reply.status == StatusCode::OK => return,
+                    Ok(reply) if reply.status == StatusCode::OK => {
+                        // A gateway publishes its admin port first and its listeners once they are bound.
+                        self.wait_for_ports().await;
+                        return;
+                    }
                     Ok(reply) => reply.text(),
                     Err(error) => error.to_string(),
                 };
