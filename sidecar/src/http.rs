@@ -25,6 +25,10 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// How much of a response waits for a slow client, per stream, in bytes.
 const SEND_BUFFER: usize = 128 * 1024;
+/// Streams that a proved peer may make us reset over the life of one connection. A gateway's connection carries the
+/// requests of many strangers: hyper's 1024 would let one of them end it for all, unbounded would let a broken peer
+/// burn our time (RUSTSEC-2024-0003).
+const PROVED_PEER_RESETS: usize = 1024 * 1024;
 /// How often a busy HTTP/2 client is asked whether it is still there, and how long it may take to say so.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
@@ -51,10 +55,14 @@ pub(crate) struct HttpServer {
 
 impl HttpServer {
     pub(crate) fn new(limits: &Limits, timeouts: Timeouts, life: Lifecycle) -> Self {
+        // Only mTLS chooses its version by ALPN, so this one serves proved peers.
+        let mut two = builder(limits).http2_only();
+        two.http2()
+            .max_local_error_reset_streams(PROVED_PEER_RESETS);
         Self {
             either: builder(limits),
             one: builder(limits).http1_only(),
-            two: builder(limits).http2_only(),
+            two,
             timeouts,
             life,
         }
