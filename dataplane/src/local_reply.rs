@@ -148,26 +148,6 @@ impl LocalReply {
         )
     }
 
-    /// 431: the request's headers are too large.
-    pub const fn headers_too_large() -> Self {
-        Self::new(
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "request header fields too large",
-            ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR,
-            "request_headers_too_large",
-        )
-    }
-
-    /// 408: the request was not complete in time.
-    pub const fn request_too_slow() -> Self {
-        Self::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "request timeout",
-            ResponseFlags::DOWNSTREAM_TIMEOUT,
-            "request_overall_timeout",
-        )
-    }
-
     /// 503: the cluster has no endpoint to send to.
     pub const fn no_healthy_upstream() -> Self {
         Self::new(
