@@ -275,6 +275,36 @@ fn every_source_file_says_what_it_is_for() {
     );
 }
 
+/// The one crate that may hold `unsafe` code; only tests and benches name it.
+const UNSAFE: &str = "allocations";
+
+#[test]
+fn unsafe_code_stays_in_the_counting_allocator() {
+    let lints = |manifest: &Path| -> String {
+        let text = fs::read_to_string(root().join(manifest)).expect("the manifest is readable");
+        let (_, lints) = text.split_once("[lints").expect("the manifest has lints");
+        lints.to_owned()
+    };
+    let workspace = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+    assert!(workspace.contains("[workspace.lints.rust]\nunsafe_code = \"forbid\"\n"));
+    for (name, (dependencies, _)) in manifests() {
+        for dependency in dependencies {
+            assert!(
+                dependency.name != UNSAFE || dependency.kind == "dev",
+                "`{name}` would ship `{UNSAFE}`"
+            );
+        }
+        if name != UNSAFE {
+            let manifest = match name.as_str() {
+                "portcullis" => PathBuf::from("Cargo.toml"),
+                member => Path::new(member).join("Cargo.toml"),
+            };
+            // `forbid` cannot be undone by an attribute; only a manifest of its own could.
+            assert_eq!(lints(&manifest).trim(), "]\nworkspace = true", "{name}");
+        }
+    }
+}
+
 /// The additions to `clippy.toml` that make "pure" a compiler message.
 const PURE_BANS: &str = r#"  { path = "std::time::Instant::now", reason = "take `now` as an argument" },
   { path = "std::time::SystemTime::now", reason = "take `now` as an argument" },
