@@ -3,11 +3,13 @@
 mod cursor;
 mod document;
 mod fields;
+mod fixes;
 mod formats;
 mod hints;
 mod kinds;
 mod metadata;
 mod primitives;
+mod relocate;
 
 pub(crate) use cursor::{Context, Cursor, Decode};
 pub(crate) use document::{Document, file};

@@ -1,6 +1,7 @@
 //! One finding about what people wrote: stable code, severity, place, message and help.
 
 pub mod codes;
+pub mod fix;
 mod path;
 mod render;
 
@@ -10,8 +11,9 @@ use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
 pub use codes::Code;
+pub use fix::{Edit, Fix};
 pub use path::DocPath;
-pub use render::render;
+pub use render::{Paint, render, render_with};
 
 use crate::source::Location;
 
@@ -61,6 +63,8 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
+    /// How a program can do it.
+    pub fix: Option<Fix>,
 }
 
 impl Diagnostic {
@@ -108,6 +112,7 @@ impl Diagnostic {
             path: path.to_string(),
             message: message.into(),
             help: None,
+            fix: None,
         }
     }
 
@@ -122,6 +127,24 @@ impl Diagnostic {
     #[must_use]
     pub fn with_help_if(mut self, help: Option<String>) -> Self {
         self.help = help.or(self.help);
+        self
+    }
+
+    /// The same finding with a fix; its title is the help if there is no other.
+    #[must_use]
+    pub fn with_fix(self, fix: Fix) -> Self {
+        self.with_fix_if(Some(fix))
+    }
+
+    /// The same finding with a fix if there is one.
+    #[must_use]
+    pub fn with_fix_if(mut self, fix: Option<Fix>) -> Self {
+        if let Some(fix) = &fix
+            && self.help.is_none()
+        {
+            self.help = Some(fix.title.clone());
+        }
+        self.fix = fix.or(self.fix);
         self
     }
 

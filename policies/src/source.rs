@@ -1,7 +1,11 @@
 //! Source texts and places in them.
 
+mod lines;
+
 use std::fmt;
 use std::sync::Arc;
+
+pub(crate) use lines::Lines;
 
 /// One text that people wrote: usually a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +26,15 @@ impl SourceFile {
     }
 }
 
+/// Line and column, both from 1; the column counts characters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Position {
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+}
+
 /// A place in a source text; line and column count from 1, columns in characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Location {
@@ -31,15 +44,32 @@ pub struct Location {
     pub line: u32,
     /// Column in characters, from 1.
     pub column: u32,
+    /// The first position behind what stands there; the start itself if that is not known.
+    pub end: Position,
 }
 
 impl Location {
     /// A place by file, line and column.
     pub fn new(file: impl Into<Arc<str>>, line: u32, column: u32) -> Self {
+        let start = Position { line, column };
+        Self::spanning(file, start, start)
+    }
+
+    /// What stands between two positions, the second one excluded.
+    pub fn spanning(file: impl Into<Arc<str>>, start: Position, end: Position) -> Self {
         Self {
             file: file.into(),
-            line,
-            column,
+            line: start.line,
+            column: start.column,
+            end,
+        }
+    }
+
+    /// Where it starts.
+    pub fn start(&self) -> Position {
+        Position {
+            line: self.line,
+            column: self.column,
         }
     }
 }

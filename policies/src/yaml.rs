@@ -6,20 +6,16 @@ mod chunks;
 mod comments;
 mod parse;
 
+pub(crate) use crate::source::Position;
 pub(crate) use parse::documents;
 
-/// A value and where it starts.
+/// A value and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Node {
     pub(crate) value: Value,
     pub(crate) position: Position,
-}
-
-/// Line and column from 1, the column in characters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Position {
-    pub(crate) line: u32,
-    pub(crate) column: u32,
+    /// The first position behind it: its last character, quote or bracket, no comment and no line break.
+    pub(crate) end: Position,
 }
 
 /// A YAML value; plain scalars keep their text until the schema says what they should be.
@@ -43,6 +39,8 @@ pub(crate) enum Value {
 pub(crate) struct Entry {
     pub(crate) key: Box<str>,
     pub(crate) position: Position,
+    /// The first position behind the key, before its colon.
+    pub(crate) end: Position,
     pub(crate) value: Node,
 }
 

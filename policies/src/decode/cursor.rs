@@ -1,19 +1,22 @@
 //! A place in a document while it is decoded, and the findings so far.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 
-use crate::diagnostic::{Code, Diagnostic, DocPath, codes};
+use crate::diagnostic::{Code, Diagnostic, DocPath, Fix, codes};
 use crate::document::Spanned;
 use crate::mesh::Mesh;
-use crate::nearest::nearest;
-use crate::source::Location;
-use crate::yaml::{Node, Position, Value, shortened};
+use crate::nearest::{nearest, only_near};
+use crate::source::{Lines, Location};
+use crate::yaml::{Node, Position, Value, is_null, is_number, shortened};
 
 /// What holds for a whole file, and where findings go.
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
     pub(crate) file: &'a Arc<str>,
+    pub(crate) text: &'a str,
+    /// Where the lines of `text` begin; looked up when the first fix needs it.
+    pub(crate) line_starts: OnceCell<Vec<usize>>,
     pub(crate) mesh: &'a Mesh,
     pub(crate) diagnostics: RefCell<Vec<Diagnostic>>,
     /// What warnings call the document being read: `VirtualService my-app/product-service`.
@@ -25,12 +28,13 @@ impl Context<'_> {
         self.diagnostics.borrow_mut().push(diagnostic);
     }
 
-    pub(crate) fn location(&self, position: Position) -> Location {
-        Location {
-            file: Arc::clone(self.file),
-            line: position.line,
-            column: position.column,
-        }
+    pub(crate) fn location(&self, start: Position, end: Position) -> Location {
+        Location::spanning(Arc::clone(self.file), start, end)
+    }
+
+    pub(crate) fn lines(&self) -> Lines<'_> {
+        let starts = self.line_starts.get_or_init(|| Lines::starts(self.text));
+        Lines::with_starts(self.text, starts)
     }
 }
 
@@ -47,17 +51,19 @@ pub(crate) struct Cursor<'a> {
     pub(crate) path: DocPath,
     /// Where the key of the value stands, or the value itself in lists.
     pub(crate) key: Position,
+    /// Where that key ends; its start in lists.
+    pub(crate) key_end: Position,
 }
 
 impl<'a> Cursor<'a> {
     /// Where the value starts.
     pub(crate) fn at(&self) -> Location {
-        self.context.location(self.node.position)
+        self.context.location(self.node.position, self.node.end)
     }
 
     /// Where the field of the value starts.
     pub(crate) fn key_at(&self) -> Location {
-        self.context.location(self.key)
+        self.context.location(self.key, self.key_end)
     }
 
     /// The value with its place.
@@ -65,43 +71,90 @@ impl<'a> Cursor<'a> {
         Spanned::new(value, self.at(), self.path.clone())
     }
 
+    /// An error at the value, to be completed and reported.
+    pub(crate) fn an_error(&self, code: Code, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::error(code, self.at(), &self.path, message)
+    }
+
+    /// A warning at the value's field, to be completed and reported.
+    pub(crate) fn a_warning(&self, code: Code, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::warning(code, self.key_at(), &self.path, message)
+    }
+
     /// Reports an error at the value.
     pub(crate) fn error(&self, code: Code, message: impl Into<String>, help: Option<String>) {
         self.context
-            .report(Diagnostic::error(code, self.at(), &self.path, message).with_help_if(help));
+            .report(self.an_error(code, message).with_help_if(help));
     }
 
     /// Reports a warning at the value's field.
     pub(crate) fn warn(&self, code: Code, message: impl Into<String>, help: Option<String>) {
-        self.context.report(
-            Diagnostic::warning(code, self.key_at(), &self.path, message).with_help_if(help),
-        );
+        self.context
+            .report(self.a_warning(code, message).with_help_if(help));
+    }
+
+    /// Reports a field whose name is deprecated, to be renamed, or removed if the newer one stands `beside` it.
+    pub(crate) fn deprecated_name(&self, old: &str, new: &str, beside: bool) {
+        let message = format!("`{old}` is a deprecated name of `{new}`");
+        let fix = if beside {
+            self.fix_remove(format!("remove it: `{new}` is there"))
+        } else {
+            Some(self.fix_key(format!("write `{new}`"), new))
+        };
+        let finding = self.a_warning(codes::DEPRECATED_FIELD, message);
+        self.context.report(finding.with_fix_if(fix));
+    }
+
+    /// Reports a value whose name is deprecated.
+    pub(crate) fn deprecated_value(&self, old: &str, new: &str) {
+        let message = format!("{old} is a deprecated name of {new}");
+        let fix = self.fix_value(format!("write {new}"), new);
+        let finding = self.a_warning(codes::DEPRECATED_VALUE, message);
+        self.context.report(finding.with_fix(fix));
     }
 
     /// Reports a value of another type than expected; always `None`.
     pub(crate) fn mistyped<T>(&self, expected: &str) -> Option<T> {
-        let help = match &self.node.value {
-            Value::Scalar {
-                text,
-                quoted: false,
-            } if text.contains(" //") => Some("YAML comments start with `#`".to_owned()),
-            Value::Scalar {
-                text,
-                quoted: false,
-            } if expected.starts_with("a text") => Some(format!("write `\"{}\"`", shortened(text))),
-            Value::Scalar { text, quoted: true }
-                if !expected.starts_with("a text") && text.len() < 24 =>
-            {
-                Some(format!("write `{}` without quotes", shortened(text)))
-            }
-            _ => None,
-        };
-        self.error(
-            codes::WRONG_TYPE,
-            format!("expected {expected}, found {}", self.node.describe()),
-            help,
-        );
+        let message = format!("expected {expected}, found {}", self.node.describe());
+        let finding = self.an_error(codes::WRONG_TYPE, message);
+        let (help, fix) = self.retyped(expected);
+        self.context
+            .report(finding.with_help_if(help).with_fix_if(fix));
         None
+    }
+
+    /// What somebody meant who wrote a value of another type.
+    fn retyped(&self, expected: &str) -> (Option<String>, Option<Fix>) {
+        let Value::Scalar { text, quoted } = &self.node.value else {
+            return (None, None);
+        };
+        if let Some(fix) = self.fix_slash_comment() {
+            return (Some("YAML comments start with `#`".to_owned()), Some(fix));
+        }
+        let shown = shortened(text);
+        if !quoted && expected.starts_with("a text") {
+            let help = format!("write `\"{shown}\"`");
+            // A null is rather a forgotten value than a text.
+            let fix = (!is_null(text)).then(|| self.fix_value(&help, format!("\"{text}\"")));
+            return (Some(help), fix);
+        }
+        let boolean = match text.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "on" => "true",
+            "false" | "no" | "off" => "false",
+            _ => "",
+        };
+        if expected.contains("`true`") && !boolean.is_empty() {
+            let help = format!("write `{boolean}`");
+            let fix = self.fix_value(&help, boolean);
+            return (Some(help), Some(fix));
+        }
+        let number = expected.contains("number") && is_number(text);
+        if *quoted && text.len() < 24 && !expected.starts_with("a text") {
+            let help = format!("write `{shown}` without quotes");
+            let fix = number.then(|| self.fix_value(&help, &**text));
+            return (Some(help), fix);
+        }
+        (None, None)
     }
 
     /// Reports a value of the right type whose content is wrong; always `None`.
@@ -111,20 +164,28 @@ impl<'a> Cursor<'a> {
 
     /// As [`invalid`](Self::invalid), with help.
     pub(crate) fn invalid_with<T>(&self, expected: &str, help: Option<String>) -> Option<T> {
+        self.invalid_fixed(expected, help, None)
+    }
+
+    /// As [`invalid`](Self::invalid), with help and a fix.
+    pub(crate) fn invalid_fixed<T>(
+        &self,
+        expected: &str,
+        help: Option<String>,
+        fix: Option<Fix>,
+    ) -> Option<T> {
         let found = match &self.node.value {
             Value::Scalar { text, .. } => format!("`{}`", shortened(text)),
             _ => self.node.describe(),
         };
-        let help = help.or_else(|| {
-            found
-                .contains(" //")
-                .then(|| "YAML comments start with `#`".to_owned())
-        });
-        self.error(
-            codes::INVALID_VALUE,
-            format!("{found} is not {expected}"),
-            help,
-        );
+        let finding = self.an_error(codes::INVALID_VALUE, format!("{found} is not {expected}"));
+        let finding = match self.fix_slash_comment() {
+            Some(comment) => finding
+                .with_help("YAML comments start with `#`")
+                .with_fix(comment),
+            None => finding.with_help_if(help).with_fix_if(fix),
+        };
+        self.context.report(finding);
         None
     }
 
@@ -143,10 +204,20 @@ impl<'a> Cursor<'a> {
             return Some(*value);
         }
         let names: Vec<&str> = allowed.iter().map(|(name, _)| *name).collect();
-        let help =
-            nearest(text, names.iter().copied()).map(|name| format!("did you mean `{name}`?"));
         let message = format!("`{}` is not one of {}", shortened(text), names.join(", "));
-        self.error(codes::UNKNOWN_VALUE, message, help);
+        let finding = self.an_error(codes::UNKNOWN_VALUE, message);
+        let finding = if let Some(comment) = self.fix_slash_comment() {
+            finding
+                .with_help("YAML comments start with `#`")
+                .with_fix(comment)
+        } else {
+            let help =
+                nearest(text, names.iter().copied()).map(|name| format!("did you mean `{name}`?"));
+            let fix = only_near(text, names.iter().copied())
+                .map(|name| self.fix_value(format!("write `{name}`"), name));
+            finding.with_help_if(help).with_fix_if(fix)
+        };
+        self.context.report(finding);
         None
     }
 
@@ -160,6 +231,7 @@ impl<'a> Cursor<'a> {
             node,
             path: self.path.index(index),
             key: node.position,
+            key_end: node.position,
         };
         Some(items.iter().enumerate().map(cursor).collect())
     }
@@ -175,6 +247,7 @@ impl<'a> Cursor<'a> {
                 node: &entry.value,
                 path: self.path.key(&entry.key),
                 key: entry.position,
+                key_end: entry.end,
             };
             (&*entry.key, cursor)
         };

@@ -1,15 +1,15 @@
 //! From a YAML tree to a document of its kind.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 
 use super::kinds::{self, Class};
 use super::metadata::metadata;
 use super::{Context, Cursor, Fields, hints};
-use crate::diagnostic::{Diagnostic, DocPath, codes};
+use crate::diagnostic::{Diagnostic, DocPath, Fix, codes};
 use crate::document::{DocumentSet, Kind, Meta};
 use crate::mesh::Mesh;
-use crate::nearest::nearest;
+use crate::nearest::{nearest, only_near};
 use crate::source::SourceFile;
 use crate::yaml::{Node, Value, documents, shortened};
 
@@ -29,6 +29,8 @@ pub(crate) fn file(
     let nodes = documents(file, diagnostics);
     let context = Context {
         file: &file.name,
+        text: &file.text,
+        line_starts: OnceCell::new(),
         mesh,
         diagnostics: RefCell::new(Vec::new()),
         subject: RefCell::new(String::new()),
@@ -39,6 +41,7 @@ pub(crate) fn file(
             node,
             path: DocPath::root(),
             key: node.position,
+            key_end: node.position,
         };
         document(&cursor, set);
     }
@@ -61,7 +64,8 @@ fn document(cursor: &Cursor<'_>, set: &mut DocumentSet) {
             _ => None,
         }
     };
-    let (Some((api_version, _)), Some((kind, entry))) = (text("apiVersion"), text("kind")) else {
+    let (Some((api_version, version)), Some((kind, entry))) = (text("apiVersion"), text("kind"))
+    else {
         let missing = match (text("apiVersion"), text("kind")) {
             (None, None) => "`apiVersion` and `kind` are missing",
             (None, _) => "`apiVersion` is missing",
@@ -74,7 +78,11 @@ fn document(cursor: &Cursor<'_>, set: &mut DocumentSet) {
         cursor.error(codes::NOT_A_DOCUMENT, missing, help);
         return;
     };
-    let at_kind = || cursor.context.location(entry.value.position);
+    let at_kind = || {
+        cursor
+            .context
+            .location(entry.value.position, entry.value.end)
+    };
     match kinds::classify(api_version, kind) {
         Class::Read(kind) => read(kind, cursor, set),
         Class::List => list(cursor, set),
@@ -111,11 +119,14 @@ fn document(cursor: &Cursor<'_>, set: &mut DocumentSet) {
         }
         Class::UnknownVersion { expected } => {
             let message = format!("`{}` has no kind `{kind}`", shortened(api_version));
+            let help = format!("write `apiVersion: {expected}`");
+            let written = version.value.position..version.value.end;
+            let edit = cursor.context.edit(written.start, written.end, expected);
             let diagnostic =
                 Diagnostic::error(codes::UNKNOWN_API_VERSION, at_kind(), "apiVersion", message);
             cursor
                 .context
-                .report(diagnostic.with_help(format!("write `apiVersion: {expected}`")));
+                .report(diagnostic.with_fix(Fix::new(help, edit)));
         }
         Class::UnknownKind => {
             let message = format!(
@@ -124,8 +135,15 @@ fn document(cursor: &Cursor<'_>, set: &mut DocumentSet) {
                 shortened(kind)
             );
             let help = nearest(kind, kinds::names()).map(|name| format!("did you mean `{name}`?"));
+            let fix = only_near(kind, kinds::names()).map(|name| {
+                let place = entry.value.position..entry.value.end;
+                let edit = cursor.context.edit(place.start, place.end, name);
+                Fix::new(format!("write `kind: {name}`"), edit)
+            });
             let diagnostic = Diagnostic::error(codes::UNKNOWN_KIND, at_kind(), "kind", message);
-            cursor.context.report(diagnostic.with_help_if(help));
+            cursor
+                .context
+                .report(diagnostic.with_help_if(help).with_fix_if(fix));
         }
     }
 }
@@ -175,6 +193,7 @@ fn keep<D: Document>(kind: Kind, cursor: &Cursor<'_>, kept: &mut Vec<Arc<D>>) {
         let empty = Node {
             value: Value::Mapping(Vec::new()),
             position: cursor.node.position,
+            end: cursor.node.position,
         };
         let path = cursor.path.field("spec");
         let spec = f.get("spec").unwrap_or_else(|| Cursor {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::hints;
 use super::{Cursor, Decode};
-use crate::diagnostic::{Code, Diagnostic, codes};
-use crate::nearest::nearest;
+use super::{hints, relocate};
+use crate::diagnostic::{Code, Diagnostic, Fix, codes};
+use crate::nearest::{nearest, only_near};
 use crate::yaml::{Entry, Value, shortened};
 
 /// The fields of one mapping while a schema reads them.
@@ -47,6 +47,7 @@ impl<'a> Fields<'a> {
             node: &entry.value,
             path: self.cursor.path.field(name),
             key: entry.position,
+            key_end: entry.end,
         })
     }
 
@@ -175,7 +176,7 @@ impl<'a> Fields<'a> {
             return true;
         };
         let message = format!("`{}` and `{}` exclude each other", first.key, second.key);
-        let at = self.cursor.context.location(second.position);
+        let at = self.cursor.context.location(second.position, second.end);
         let path = self.cursor.path.key(&second.key);
         self.cursor.context.report(Diagnostic::error(
             codes::EXCLUSIVE_FIELDS,
@@ -219,19 +220,33 @@ impl<'a> Fields<'a> {
         {
             any = true;
             let path = self.cursor.path.key(&entry.key);
+            let message = format!("unknown field `{}`", shortened(&entry.key));
+            let at = self.cursor.context.location(entry.position, entry.end);
+            let moved = relocate::to_the_only_rule(&self.cursor, self.entries, entry);
             let help = nearest(&entry.key, self.known.iter().copied())
                 .map(|name| format!("did you mean `{name}`?"))
                 .or_else(|| {
                     hints::misplaced(&entry.key).map(|place| format!("it belongs to {place}"))
                 })
                 .unwrap_or_else(|| format!("known fields: {}", self.known.join(", ")));
-            let message = format!("unknown field `{}`", shortened(&entry.key));
-            let at = self.cursor.context.location(entry.position);
-            self.cursor
-                .context
-                .report(Diagnostic::error(codes::UNKNOWN_FIELD, at, path, message).with_help(help));
+            let finding = Diagnostic::error(codes::UNKNOWN_FIELD, at, path, message);
+            self.report(
+                finding
+                    .with_help(help)
+                    .with_fix_if(self.renamed(entry).or(moved)),
+            );
         }
         any
+    }
+}
+
+impl Fields<'_> {
+    /// The fix for a slip in a field's name: only if one name can be meant and is not there already.
+    fn renamed(&self, entry: &Entry) -> Option<Fix> {
+        let name = only_near(&entry.key, self.known.iter().copied())?;
+        let taken = self.entries.iter().any(|other| &*other.key == name);
+        let edit = self.cursor.context.rename(entry, name);
+        (!taken).then(|| Fix::new(format!("rename it to `{name}`"), edit))
     }
 }
 

@@ -38,8 +38,10 @@ impl Decode for DurationOrZero {
                 text,
                 quoted: false,
             } if integer(cursor).is_some() => {
-                return cursor
-                    .invalid_with("a duration", Some(format!("write `{text}s` for seconds")));
+                let help = format!("write `{text}s` for seconds");
+                let positive = text.bytes().all(|b| b.is_ascii_digit());
+                let fix = positive.then(|| cursor.fix_value(&help, format!("{text}s")));
+                return cursor.invalid_fixed("a duration", Some(help), fix);
             }
             Value::Scalar { text, .. } => text,
             _ => return cursor.mistyped("a duration such as `10s`"),
@@ -150,6 +152,12 @@ impl Decode for HostText {
         let name = text.strip_prefix("*.").unwrap_or(text);
         if text == "*" || is_host_name(name) || text.parse::<IpAddr>().is_ok() {
             return Some(Self(text.to_owned()));
+        }
+        if let Some((_, host)) = text.split_once("://")
+            && is_host_name(host)
+        {
+            let fix = cursor.fix_value("leave out the scheme", host);
+            return cursor.invalid_fixed("a host name", None, Some(fix));
         }
         let help = if text.contains("://") {
             Some("leave out the scheme".to_owned())

@@ -17,6 +17,28 @@ impl Code {
         Self(number)
     }
 
+    /// The code that is written so; [`Code::new`]`(0)` if it is not four digits behind `PC`.
+    pub const fn named(name: &str) -> Self {
+        let [b'P', b'C', digits @ ..] = name.as_bytes() else {
+            return Self(0);
+        };
+        let mut number: u16 = 0;
+        let mut rest = digits;
+        while let [digit @ b'0'..=b'9', tail @ ..] = rest {
+            if digits.len() != 4 {
+                return Self(0);
+            }
+            // Lossless; `From` is not const yet.
+            number = number * 10 + u16::from_le_bytes([*digit - b'0', 0]);
+            rest = tail;
+        }
+        if rest.is_empty() {
+            Self(number)
+        } else {
+            Self(0)
+        }
+    }
+
     /// Its number.
     pub const fn number(self) -> u16 {
         self.0
@@ -35,111 +57,115 @@ impl Serialize for Code {
     }
 }
 
+/// Declares a crate's codes: `/// What it means.` and `NAME = "PC0107";`.
+///
+/// Each becomes a constant; [`ALL`] lists them with their names.
+#[macro_export]
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $number:literal;)*) => {
-        $($(#[$doc])* pub const $name: Code = Code($number);)*
+    ($($(#[$doc:meta])* $name:ident = $code:literal;)*) => {
+        $($(#[$doc])* pub const $name: $crate::diagnostic::Code = $crate::diagnostic::Code::named($code);)*
 
         /// Every code of this crate with its name, in the order of the numbers.
-        pub const ALL: &[(Code, &str)] = &[$(($name, stringify!($name))),*];
+        pub const ALL: &[($crate::diagnostic::Code, &str)] = &[$(($name, stringify!($name))),*];
     };
 }
 
 codes! {
     /// The text is not YAML.
-    YAML_SYNTAX = 1;
+    YAML_SYNTAX = "PC0001";
     /// A comment starts with `//`.
-    SLASH_COMMENT = 2;
+    SLASH_COMMENT = "PC0002";
     /// A mapping has one key twice.
-    DUPLICATE_KEY = 3;
+    DUPLICATE_KEY = "PC0003";
     /// A budget is exceeded: size, depth, number of values, alias expansion.
-    YAML_BUDGET = 4;
+    YAML_BUDGET = "PC0004";
     /// YAML that policy documents do not use: complex keys, custom tags, unknown aliases, bad merges.
-    YAML_UNSUPPORTED = 5;
+    YAML_UNSUPPORTED = "PC0005";
     /// The text is not UTF-8.
-    NOT_UTF8 = 6;
+    NOT_UTF8 = "PC0006";
 
     /// A document without `apiVersion` or `kind`, or not a mapping.
-    NOT_A_DOCUMENT = 101;
+    NOT_A_DOCUMENT = "PC0101";
     /// An unknown kind of a group that we own.
-    UNKNOWN_KIND = 102;
+    UNKNOWN_KIND = "PC0102";
     /// An API version that the kind does not have.
-    UNKNOWN_API_VERSION = 103;
+    UNKNOWN_API_VERSION = "PC0103";
     /// A Kubernetes or foreign kind: tolerated, not read.
-    FOREIGN_KIND = 104;
+    FOREIGN_KIND = "PC0104";
     /// A security kind that is not in force.
-    SECURITY_KIND_NOT_IN_FORCE = 105;
+    SECURITY_KIND_NOT_IN_FORCE = "PC0105";
     /// Two documents of one kind with the same namespace and name.
-    DUPLICATE_DOCUMENT = 106;
+    DUPLICATE_DOCUMENT = "PC0106";
     /// A field that the kind does not have.
-    UNKNOWN_FIELD = 107;
+    UNKNOWN_FIELD = "PC0107";
     /// A required field is missing.
-    MISSING_FIELD = 108;
+    MISSING_FIELD = "PC0108";
     /// A value of another type.
-    WRONG_TYPE = 109;
+    WRONG_TYPE = "PC0109";
     /// Not one of the allowed values.
-    UNKNOWN_VALUE = 110;
+    UNKNOWN_VALUE = "PC0110";
     /// A value whose format or range is wrong.
-    INVALID_VALUE = 111;
+    INVALID_VALUE = "PC0111";
     /// Fields that exclude each other.
-    EXCLUSIVE_FIELDS = 112;
+    EXCLUSIVE_FIELDS = "PC0112";
     /// A security field that is not in force.
-    SECURITY_FIELD_NOT_IN_FORCE = 113;
+    SECURITY_FIELD_NOT_IN_FORCE = "PC0113";
     /// A regular expression that does not compile or is too large.
-    INVALID_REGEX = 114;
+    INVALID_REGEX = "PC0114";
     /// A list that must not be empty, or has too many elements.
-    INVALID_LENGTH = 115;
+    INVALID_LENGTH = "PC0115";
 
     /// Retries are not in force yet.
-    RETRIES_NOT_IN_FORCE = 201;
+    RETRIES_NOT_IN_FORCE = "PC0201";
     /// Fault injection is not in force yet.
-    FAULT_NOT_IN_FORCE = 202;
+    FAULT_NOT_IN_FORCE = "PC0202";
     /// Mirroring is not in force yet.
-    MIRROR_NOT_IN_FORCE = 203;
+    MIRROR_NOT_IN_FORCE = "PC0203";
     /// Cross-origin policies are not in force yet.
-    CORS_NOT_IN_FORCE = 204;
+    CORS_NOT_IN_FORCE = "PC0204";
     /// Delegation is not in force yet.
-    DELEGATE_NOT_IN_FORCE = 205;
+    DELEGATE_NOT_IN_FORCE = "PC0205";
     /// TLS routes are not in force yet.
-    TLS_ROUTES_NOT_IN_FORCE = 206;
+    TLS_ROUTES_NOT_IN_FORCE = "PC0206";
     /// TCP routes are not in force yet.
-    TCP_ROUTES_NOT_IN_FORCE = 207;
+    TCP_ROUTES_NOT_IN_FORCE = "PC0207";
     /// A load balancer is not in force yet.
-    LOAD_BALANCER_NOT_IN_FORCE = 208;
+    LOAD_BALANCER_NOT_IN_FORCE = "PC0208";
     /// A connection pool limit is not in force yet.
-    CONNECTION_POOL_NOT_IN_FORCE = 209;
+    CONNECTION_POOL_NOT_IN_FORCE = "PC0209";
     /// Outlier detection is not in force yet.
-    OUTLIER_DETECTION_NOT_IN_FORCE = 210;
+    OUTLIER_DETECTION_NOT_IN_FORCE = "PC0210";
     /// Settings per port are not in force yet.
-    PORT_LEVEL_SETTINGS_NOT_IN_FORCE = 211;
+    PORT_LEVEL_SETTINGS_NOT_IN_FORCE = "PC0211";
     /// `exportTo` is not in force yet.
-    EXPORT_TO_NOT_IN_FORCE = 212;
+    EXPORT_TO_NOT_IN_FORCE = "PC0212";
     /// Another traffic field that is not in force yet.
-    FIELD_NOT_IN_FORCE = 213;
+    FIELD_NOT_IN_FORCE = "PC0213";
     /// A traffic kind that is not in force yet.
-    KIND_NOT_IN_FORCE = 214;
+    KIND_NOT_IN_FORCE = "PC0214";
     /// A deprecated name for a field.
-    DEPRECATED_FIELD = 220;
+    DEPRECATED_FIELD = "PC0220";
     /// A deprecated name for a value.
-    DEPRECATED_VALUE = 221;
+    DEPRECATED_VALUE = "PC0221";
 
     /// A destination host that no document declares.
-    UNKNOWN_HOST = 301;
+    UNKNOWN_HOST = "PC0301";
     /// A short host name that several services have.
-    AMBIGUOUS_HOST = 302;
+    AMBIGUOUS_HOST = "PC0302";
     /// A subset that no DestinationRule defines.
-    UNKNOWN_SUBSET = 303;
+    UNKNOWN_SUBSET = "PC0303";
     /// A gateway that no document declares.
-    UNKNOWN_GATEWAY = 304;
+    UNKNOWN_GATEWAY = "PC0304";
     /// A port that the service does not have, or several ports to choose from.
-    UNKNOWN_PORT = 305;
+    UNKNOWN_PORT = "PC0305";
     /// Two documents claim one host.
-    CONFLICTING_HOST = 306;
+    CONFLICTING_HOST = "PC0306";
     /// An endpoint whose identity cannot be verified under mTLS.
-    UNVERIFIABLE_ENDPOINT = 307;
+    UNVERIFIABLE_ENDPOINT = "PC0307";
     /// Two servers of a gateway port contradict each other.
-    CONFLICTING_SERVERS = 308;
+    CONFLICTING_SERVERS = "PC0308";
     /// A VirtualService whose hosts no server of its gateway has.
-    UNBOUND_HOST = 309;
+    UNBOUND_HOST = "PC0309";
     /// A destination without endpoints.
-    NO_ENDPOINTS = 310;
+    NO_ENDPOINTS = "PC0310";
 }

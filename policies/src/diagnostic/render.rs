@@ -1,117 +1,120 @@
-//! Findings as rustc shows them: with the line of the source underlined.
+//! Findings as rustc shows them: with the line of the source underlined, and what a fix would change.
 
+mod excerpt;
+
+use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Patch, Renderer, Snippet};
 
-use super::{Diagnostic, Severity};
-use crate::source::SourceFile;
+use super::{Diagnostic, Fix, Severity};
+use crate::source::{Lines, SourceFile};
+use excerpt::Excerpt;
+
+/// How findings are rendered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Paint {
+    /// Plain text, for files and pipes.
+    #[default]
+    Plain,
+    /// With the colours of a terminal.
+    Coloured,
+}
 
 /// Renders findings with source excerpts, in the given order, without colours.
 ///
 /// Files that are not among `sources` are shown by place only.
 pub fn render(diagnostics: &[Diagnostic], sources: &[SourceFile]) -> String {
+    render_with(diagnostics, sources, Paint::Plain)
+}
+
+/// As [`render`], in the given style.
+pub fn render_with(diagnostics: &[Diagnostic], sources: &[SourceFile], paint: Paint) -> String {
+    let texts: HashMap<&str, &str> = sources
+        .iter()
+        .map(|source| (&*source.name, &*source.text))
+        .collect();
+    let renderer = match paint {
+        Paint::Plain => Renderer::plain(),
+        Paint::Coloured => Renderer::styled(),
+    }
+    .decor_style(DecorStyle::Ascii);
+    // Findings come file by file: each text is cut into lines once.
+    let mut current: Option<(Arc<str>, Option<Lines<'_>>)> = None;
     let mut out = String::new();
     for diagnostic in diagnostics {
+        let file = &diagnostic.at.file;
+        if current.as_ref().is_none_or(|(name, _)| name != file) {
+            let lines = texts.get(&**file).map(|text| Lines::new(text));
+            current = Some((Arc::clone(file), lines));
+        }
         if !out.is_empty() {
             out.push('\n');
         }
-        out.push_str(&diagnostic.render(sources));
+        let lines = current.as_ref().and_then(|(_, lines)| lines.as_ref());
+        one(&mut out, diagnostic, lines, &renderer);
     }
     out
 }
 
-impl Diagnostic {
-    /// Renders this finding with its source excerpt; ends with a line break.
-    pub fn render(&self, sources: &[SourceFile]) -> String {
-        let level = match self.severity {
-            Severity::Error => Level::ERROR,
-            Severity::Warning => Level::WARNING,
-            Severity::Info => Level::INFO,
-        };
-        let id = self.code.to_string();
-        let excerpt = sources
-            .iter()
-            .find(|source| source.name == self.at.file)
-            .and_then(|source| Excerpt::around(&source.text, self.at.line, self.at.column));
-        let mut report = Vec::new();
-        let title = level.primary_title(self.message.as_str()).id(id.as_str());
-        let Some(excerpt) = excerpt else {
-            let mut text = String::new();
-            // Writing into a string cannot fail.
-            let _written = writeln!(text, "{self}");
-            return text;
-        };
-        let mut annotation = AnnotationKind::Primary.span(excerpt.start..excerpt.end);
-        if !self.path.is_empty() {
-            annotation = annotation.label(self.path.as_str());
-        }
-        report.push(
-            title.element(
-                Snippet::source(excerpt.text)
-                    .line_start(excerpt.first_line)
-                    .path(&*self.at.file)
-                    .annotation(annotation),
-            ),
-        );
-        if let Some(help) = &self.help {
-            report.push(Group::with_title(
-                Level::HELP.secondary_title(help.as_str()),
-            ));
-        }
-        let mut text = Renderer::plain()
-            .decor_style(DecorStyle::Ascii)
-            .render(&report);
-        text.push('\n');
-        text
+fn one(out: &mut String, diagnostic: &Diagnostic, lines: Option<&Lines<'_>>, renderer: &Renderer) {
+    let level = match diagnostic.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+        Severity::Info => Level::INFO,
+    };
+    let excerpt = lines.and_then(|lines| Excerpt::of(&diagnostic.at, lines));
+    let (Some(excerpt), Some(lines)) = (excerpt, lines) else {
+        // Writing into a string cannot fail.
+        let _written = writeln!(out, "{diagnostic}");
+        return;
+    };
+    let mut annotation = AnnotationKind::Primary.span(excerpt.marked.clone());
+    if !diagnostic.path.is_empty() {
+        annotation = annotation.label(diagnostic.path.as_str());
     }
+    let snippet = Snippet::source(excerpt.text)
+        .line_start(excerpt.first_line)
+        .path(&*diagnostic.at.file)
+        .annotation(annotation);
+    let id = diagnostic.code.to_string();
+    let title = level.primary_title(diagnostic.message.as_str()).id(id);
+    let mut report = vec![title.element(snippet)];
+    if let Some(help) = &diagnostic.help {
+        let mut group = Group::with_title(Level::HELP.secondary_title(help.as_str()));
+        if let Some(patched) = diagnostic.fix.as_ref().and_then(|fix| patches(fix, lines)) {
+            group = group.element(patched);
+        }
+        report.push(group);
+    }
+    out.push_str(&renderer.render(&report));
+    out.push('\n');
 }
 
-/// The lines around a place: rendering a whole large file per finding would be quadratic.
-struct Excerpt<'a> {
-    text: &'a str,
-    first_line: usize,
-    start: usize,
-    end: usize,
-}
-
-impl<'a> Excerpt<'a> {
-    fn around(text: &'a str, line: u32, column: u32) -> Option<Self> {
-        let line = usize::try_from(line).ok()?.checked_sub(1)?;
-        let column = usize::try_from(column).ok()?.saturating_sub(1);
-        let first = line.saturating_sub(1);
-        let mut begin = 0;
-        let mut offset = 0;
-        let mut at = None;
-        for (number, content) in text.split_inclusive('\n').enumerate() {
-            if number == first {
-                begin = offset;
-            }
-            if number == line {
-                at = Some((offset, content.trim_end_matches(['\n', '\r'])));
-                break;
-            }
-            offset += content.len();
-        }
-        // A place behind the last line break: the end of the file.
-        let (line_at, content) = at.unwrap_or((text.len(), ""));
-        let skipped: usize = content.chars().take(column).map(char::len_utf8).sum();
-        let rest = content.get(skipped..).unwrap_or_default();
-        let marked = rest
-            .find([' ', ',', ']', '}'])
-            .filter(|length| *length > 0)
-            .unwrap_or(rest.len());
-        let marked = rest
-            .get(..marked)
-            .unwrap_or_default()
-            .trim_end_matches(':')
-            .len();
-        Some(Self {
-            text: text.get(begin..line_at + content.len())?,
-            first_line: if at.is_some() { first + 1 } else { line + 1 },
-            start: line_at + skipped - begin,
-            end: line_at + skipped + marked - begin,
-        })
+/// The lines of a fix with what it changes; `None` if that is more than a screen should show.
+fn patches<'a>(fix: &'a Fix, lines: &Lines<'a>) -> Option<Snippet<'a, Patch<'a>>> {
+    const MOST_LINES: u32 = 24;
+    const MOST_EDITS: usize = 12;
+    if fix.edits.len() > MOST_EDITS {
+        return None;
     }
+    let first = fix.edits.iter().map(|edit| edit.start.line).min()?;
+    let last = fix.edits.iter().map(|edit| edit.end.line).max()?;
+    if last.checked_sub(first)? > MOST_LINES {
+        return None;
+    }
+    let begin = lines.start_of(first);
+    let end = lines
+        .line(last)
+        .map_or_else(|| lines.text().len(), |line| line.end);
+    let mut snippet =
+        Snippet::source(lines.text().get(begin..end)?).line_start(usize::try_from(first).ok()?);
+    for edit in &fix.edits {
+        let range = lines.range(edit.start, edit.end)?;
+        let range = range.start.checked_sub(begin)?..range.end.checked_sub(begin)?;
+        snippet = snippet.patch(Patch::new(range, edit.text.as_str()));
+    }
+    Some(snippet)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use saphyr_parser::{Event, ScalarStyle, Span, Tag};
+use saphyr_parser::{Event, Marker, ScalarStyle, Tag};
 
 use super::anchors::{AliasProblem, Anchors};
 use super::{Entry, Node, Position, Value, shortened};
@@ -20,8 +20,18 @@ const MAX_SCALAR: usize = 2 << 20;
 pub(super) struct Problem {
     pub(super) code: Code,
     pub(super) position: Position,
+    /// The first position behind what is wrong; the start if that is not known.
+    pub(super) end: Position,
     pub(super) message: String,
     pub(super) help: Option<String>,
+    pub(super) fix: Option<Cure>,
+}
+
+/// A fix before it knows the file's name: what to write between which positions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cure {
+    pub(super) title: String,
+    pub(super) edits: Vec<(Position, Position, String)>,
 }
 
 impl Problem {
@@ -29,8 +39,10 @@ impl Problem {
         Self {
             code,
             position,
+            end: position,
             message: message.into(),
             help: None,
+            fix: None,
         }
     }
 }
@@ -50,6 +62,8 @@ pub(super) struct Builder {
 struct Frame {
     anchor: usize,
     position: Position,
+    /// Written with brackets.
+    flow: bool,
     content: Content,
 }
 
@@ -58,13 +72,18 @@ enum Content {
     Sequence(Vec<Node>),
     Mapping {
         entries: Vec<Entry>,
-        key: Option<(Box<str>, Position)>,
+        key: Option<(Box<str>, Position, Position)>,
     },
 }
 
 impl Builder {
-    /// Takes the next event; an error ends the document.
-    pub(super) fn event(&mut self, event: Event<'_>, position: Position) -> Result<(), Problem> {
+    /// Takes the next event and where it starts and ends; an error ends the document.
+    pub(super) fn event(
+        &mut self,
+        event: Event<'_>,
+        position: Position,
+        end: Position,
+    ) -> Result<(), Problem> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 if text.len() > MAX_SCALAR {
@@ -83,19 +102,21 @@ impl Builder {
                             quoted,
                         },
                         position,
+                        end,
                     },
                     anchor,
                 )
             }
             Event::SequenceStart(anchor, tag) => {
                 self.tag(tag.as_deref(), position);
-                self.open(anchor, position, Content::Sequence(Vec::new()))
+                self.open(anchor, position, end, Content::Sequence(Vec::new()))
             }
             Event::MappingStart(anchor, tag) => {
                 self.tag(tag.as_deref(), position);
                 self.open(
                     anchor,
                     position,
+                    end,
                     Content::Mapping {
                         entries: Vec::new(),
                         key: None,
@@ -106,6 +127,12 @@ impl Builder {
                 let Some(frame) = self.frames.pop() else {
                     return Ok(());
                 };
+                // Flow collections end with a bracket, block collections with their last value.
+                let last = match &frame.content {
+                    _ if frame.flow && position != end => Some(end),
+                    Content::Sequence(items) => items.last().map(|item| item.end),
+                    Content::Mapping { entries, .. } => entries.last().map(|entry| entry.value.end),
+                };
                 let value = match frame.content {
                     Content::Sequence(items) => Value::Sequence(items),
                     Content::Mapping { entries, .. } => Value::Mapping(self.unique(entries)),
@@ -114,6 +141,7 @@ impl Builder {
                     Node {
                         value,
                         position: frame.position,
+                        end: last.unwrap_or(frame.position),
                     },
                     frame.anchor,
                 )
@@ -121,20 +149,35 @@ impl Builder {
             Event::Alias(id) => match self.anchors.copy(id) {
                 Ok((_, depth)) if self.frames.len() + depth > MAX_DEPTH => Err(too_deep(position)),
                 // Findings about a copy point to the alias.
-                Ok((node, _)) => self.finish(Node { position, ..node }, 0),
+                Ok((node, _)) => self.finish(
+                    Node {
+                        position,
+                        end,
+                        ..node
+                    },
+                    0,
+                ),
                 Err(problem) => Err(alias_problem(problem, position)),
             },
             _ => Ok(()),
         }
     }
 
-    fn open(&mut self, anchor: usize, position: Position, content: Content) -> Result<(), Problem> {
+    fn open(
+        &mut self,
+        anchor: usize,
+        position: Position,
+        end: Position,
+        content: Content,
+    ) -> Result<(), Problem> {
         if self.frames.len() >= MAX_DEPTH {
             return Err(too_deep(position));
         }
         self.frames.push(Frame {
             anchor,
             position,
+            // The parser gives a block collection's start no width.
+            flow: position != end,
             content,
         });
         Ok(())
@@ -153,13 +196,14 @@ impl Builder {
             None => self.root = Some(node),
             Some(Content::Sequence(items)) => items.push(node),
             Some(Content::Mapping { entries, key }) => match key.take() {
-                Some((key, position)) => entries.push(Entry {
+                Some((key, position, end)) => entries.push(Entry {
                     key,
                     position,
+                    end,
                     value: node,
                 }),
                 None => match node.value {
-                    Value::Scalar { text, .. } => *key = Some((text, node.position)),
+                    Value::Scalar { text, .. } => *key = Some((text, node.position, node.end)),
                     Value::Sequence(_) | Value::Mapping(_) => {
                         let message = "a key is a list or a mapping, expected a text";
                         self.problems.push(Problem::new(
@@ -167,7 +211,7 @@ impl Builder {
                             node.position,
                             message,
                         ));
-                        *key = Some(("?".into(), node.position));
+                        *key = Some(("?".into(), node.position, node.end));
                     }
                 },
             },
@@ -201,8 +245,10 @@ impl Builder {
                     "the key `{}` stands twice in one mapping",
                     shortened(&entry.key)
                 );
-                self.problems
-                    .push(Problem::new(codes::DUPLICATE_KEY, entry.position, message));
+                self.problems.push(Problem {
+                    end: entry.end,
+                    ..Problem::new(codes::DUPLICATE_KEY, entry.position, message)
+                });
             }
         }
         if merge { self.merge(entries) } else { entries }
@@ -219,6 +265,7 @@ impl Builder {
                 value => vec![Node {
                     value,
                     position: merge.value.position,
+                    end: merge.value.end,
                 }],
             };
             for source in sources {
@@ -242,13 +289,13 @@ impl Builder {
     }
 }
 
-/// Where a span starts, with the lines before its chunk added.
-pub(super) fn position(span: Span, lines_before: u32) -> Position {
+/// A parser's place, with the lines before its chunk added.
+pub(super) fn position(marker: Marker, lines_before: u32) -> Position {
     Position {
-        line: u32::try_from(span.start.line())
+        line: u32::try_from(marker.line())
             .unwrap_or(u32::MAX)
             .saturating_add(lines_before),
-        column: u32::try_from(span.start.col())
+        column: u32::try_from(marker.col())
             .unwrap_or(u32::MAX)
             .saturating_add(1),
     }

@@ -1,12 +1,14 @@
 //! Every document of a source text, and what is wrong with its YAML.
 
+use std::sync::Arc;
+
 use saphyr_parser::{Event, Parser};
 
-use super::builder::{Builder, Problem, position};
+use super::builder::{Builder, Cure, Problem, position};
 use super::chunks::{Chunk, chunks};
-use super::comments::slash_comment;
+use super::comments::{slash_comments, tabbed_lines};
 use super::{Node, Position};
-use crate::diagnostic::{Diagnostic, DocPath, codes};
+use crate::diagnostic::{Diagnostic, DocPath, Edit, Fix, codes};
 use crate::source::{Location, SourceFile};
 
 /// How long one source text may be, in bytes.
@@ -15,13 +17,20 @@ const MAX_BYTES: usize = 64 << 20;
 /// The documents of a text; those with bad YAML are reported and left out.
 pub(crate) fn documents(file: &SourceFile, diagnostics: &mut Vec<Diagnostic>) -> Vec<Node> {
     let mut report = |problem: Problem| {
-        let at = Location {
-            file: std::sync::Arc::clone(&file.name),
-            line: problem.position.line,
-            column: problem.position.column,
-        };
+        let name = Arc::clone(&file.name);
+        let at = Location::spanning(Arc::clone(&name), problem.position, problem.end);
         let diagnostic = Diagnostic::error(problem.code, at, DocPath::root(), problem.message);
-        diagnostics.push(diagnostic.with_help_if(problem.help));
+        let edit = |(start, end, text)| Edit {
+            file: Arc::clone(&name),
+            start,
+            end,
+            text,
+        };
+        let fix = problem.fix.map(|Cure { title, edits }| Fix {
+            title,
+            edits: edits.into_iter().map(edit).collect(),
+        });
+        diagnostics.push(diagnostic.with_help_if(problem.help).with_fix_if(fix));
     };
     if file.text.len() > MAX_BYTES {
         let message = format!("the text is longer than {} MiB", MAX_BYTES >> 20);
@@ -63,7 +72,9 @@ fn read(
                 done.problems.into_iter().for_each(&mut *report);
             }
             event => {
-                if let Err(problem) = builder.event(event, position(span, chunk.lines_before)) {
+                let start = position(span.start, chunk.lines_before);
+                let end = position(span.end, chunk.lines_before);
+                if let Err(problem) = builder.event(event, start, end) {
                     builder.problems.drain(..).for_each(&mut *report);
                     return Err(problem);
                 }
@@ -75,19 +86,35 @@ fn read(
 
 /// A syntax error, or what it comes from if that can be told.
 fn syntax(chunk: &Chunk<'_>, error: &saphyr_parser::ScanError) -> Problem {
-    if let Some(mut comment) = slash_comment(chunk.text) {
-        comment.line = comment.line.saturating_add(chunk.lines_before);
+    let shift = |position: Position| Position {
+        line: position.line.saturating_add(chunk.lines_before),
+        ..position
+    };
+    let comments: Vec<Position> = slash_comments(chunk.text).map(shift).collect();
+    if let Some(comment) = comments.first() {
+        let behind = |start: &Position| Position {
+            column: start.column.saturating_add(2),
+            ..*start
+        };
         return Problem {
+            end: behind(comment),
+            fix: Some(Cure {
+                title: "write `#` instead of `//`".to_owned(),
+                edits: comments
+                    .iter()
+                    .map(|start| (*start, behind(start), "#".to_owned()))
+                    .collect(),
+            }),
             help: Some("write `# …` instead".to_owned()),
             ..Problem::new(
                 codes::SLASH_COMMENT,
-                comment,
+                *comment,
                 "`//` does not start a comment in YAML",
             )
         };
     }
     let marker = *error.marker();
-    let at = position(saphyr_parser::Span::empty(marker), chunk.lines_before);
+    let at = position(marker, chunk.lines_before);
     if error.info().contains("recursion limit") {
         return Problem::new(codes::YAML_BUDGET, at, "lists and mappings nest too deeply");
     }
@@ -96,12 +123,21 @@ fn syntax(chunk: &Chunk<'_>, error: &saphyr_parser::ScanError) -> Problem {
         .lines()
         .nth(marker.line().saturating_sub(1))
         .unwrap_or_default();
-    let help = line
-        .trim_start_matches(' ')
-        .starts_with('\t')
-        .then(|| "indent with spaces: YAML does not allow tabs".to_owned());
+    let code = line.trim_start();
+    let tabs = line
+        .strip_suffix(code)
+        .is_some_and(|indent| indent.contains('\t'));
+    let cure = tabs.then(|| Cure {
+        title: "indent with spaces: YAML does not allow tabs".to_owned(),
+        edits: tabbed_lines(chunk.text)
+            .map(|(line, column, spaces)| {
+                let start = shift(Position { line, column: 1 });
+                (start, Position { column, ..start }, spaces)
+            })
+            .collect(),
+    });
     Problem {
-        help,
+        fix: cure,
         ..Problem::new(
             codes::YAML_SYNTAX,
             at,

@@ -289,12 +289,7 @@ fn simple(cursor: &Cursor<'_>) -> Option<SimpleLoadBalancer> {
         ("UNSPECIFIED", SimpleLoadBalancer::RoundRobin),
     ])?;
     if cursor.text() == Some("LEAST_CONN") {
-        let help = Some("write LEAST_REQUEST".to_owned());
-        cursor.warn(
-            codes::DEPRECATED_VALUE,
-            "LEAST_CONN is a deprecated name of LEAST_REQUEST",
-            help,
-        );
+        cursor.deprecated_value("LEAST_CONN", "LEAST_REQUEST");
     }
     Some(found)
 }
@@ -302,10 +297,9 @@ fn simple(cursor: &Cursor<'_>) -> Option<SimpleLoadBalancer> {
 impl Decode for OutlierDetection {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
+            let newer_beside = f.has("consecutive5xxErrors") || f.has("consecutiveGatewayErrors");
             let old: Option<u32> = f.get("consecutiveErrors").and_then(|cursor| {
-                let help = Some("write `consecutive5xxErrors`".to_owned());
-                let message = "`consecutiveErrors` is a deprecated name of `consecutive5xxErrors`";
-                cursor.warn(codes::DEPRECATED_FIELD, message, help);
+                cursor.deprecated_name("consecutiveErrors", "consecutive5xxErrors", newer_beside);
                 u32::decode(&cursor)
             });
             let newer = f.optional("consecutive5xxErrors");
