@@ -30,7 +30,7 @@ pub enum Role {
 /// For whom snapshots are built; fixed for the life of the process.
 #[derive(Debug, Clone)]
 pub struct ProxyContext {
-    /// Mesh-wide settings.
+    /// The process's mesh-wide settings; what is in force stands in [`Snapshot::mesh`].
     pub mesh: Mesh,
     /// The proxy's own workload.
     pub workload: Workload,
@@ -43,6 +43,8 @@ pub struct ProxyContext {
 pub struct Snapshot {
     /// Counts successful loads from 1.
     pub generation: u64,
+    /// Mesh-wide settings: the process's, with the set's MeshConfig applied.
+    pub mesh: Mesh,
     /// Who may.
     pub authz: PolicySet,
     /// Which ports demand mTLS.
@@ -89,6 +91,7 @@ impl Snapshot {
             role,
         } = context;
         let loaded = policies::load::load(files, mesh);
+        let mesh = &loaded.mesh;
         let mut findings = loaded.diagnostics;
         let documents = loaded.documents;
         let mut collect = |more: Vec<Diagnostic>| findings.extend(more);
@@ -123,6 +126,7 @@ impl Snapshot {
         }
         Ok(Self {
             generation: previous.map_or(1, |p| p.generation + 1),
+            mesh: loaded.mesh,
             authz,
             mtls,
             balancers: carry(&compiled.clusters, previous),

@@ -50,7 +50,8 @@ pub(crate) async fn forward(
         .map(|timeout| Instant::from_std(exchange.record.started()) + timeout);
     let websocket = request.websocket;
     let (mut upload, body) = begin_upload(exchange, &request).await?;
-    let request = upstream_request(route, chosen, request, body, gateway.normalization)?;
+    let normalization = snapshot.mesh.path_normalization;
+    let request = upstream_request(route, chosen, request, body, normalization)?;
 
     let forwarded = {
         let sending = gateway

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use dataplane::telemetry::{AccessLog, Party, PartyId, RequestMetrics};
 use dataplane::{Forwarder, PolicyStore};
 use identity::SpiffeId;
-use policies::mesh::PathNormalization;
 use policies::workload::Workload;
 
 use crate::labels::LabelCache;
@@ -21,7 +20,6 @@ pub struct Gateway {
     pub(crate) labels: LabelCache,
     /// The gateway itself, as the source of what it forwards.
     pub(crate) source: PartyId,
-    pub(crate) normalization: PathNormalization,
 }
 
 impl Gateway {
@@ -35,7 +33,6 @@ impl Gateway {
     ) -> Self {
         let context = policies.context();
         let source = metrics.party(&own_party(&context.workload, identity));
-        let normalization = context.mesh.path_normalization;
         Self {
             policies,
             forwarder,
@@ -43,7 +40,6 @@ impl Gateway {
             access_log,
             labels: LabelCache::default(),
             source,
-            normalization,
         }
     }
 }

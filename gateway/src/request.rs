@@ -70,7 +70,7 @@ impl Gateway {
     fn tidy(&self, exchange: &mut Exchange<'_>, snapshot: &Snapshot) -> Result<Tidied, Stop> {
         exchange.record.generation(snapshot.generation);
         let head = RequestHead::of(exchange.session)?;
-        let request = Tidied::new(head, exchange.connection, self.normalization)?;
+        let request = Tidied::new(head, exchange.connection, snapshot.mesh.path_normalization)?;
         exchange.record.tidied(&request);
         Ok(request)
     }

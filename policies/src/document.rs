@@ -5,7 +5,9 @@ mod destination_rule;
 mod gateway;
 mod http_route;
 mod kind;
+mod mesh_config;
 mod meta;
+mod namespace;
 mod peer_authentication;
 mod registration_entry;
 mod selector;
@@ -30,7 +32,9 @@ pub use http_route::{
     HttpRetry, HttpRewrite, HttpRule, Mirror, RedirectPort, RegexRewrite,
 };
 pub use kind::Kind;
+pub use mesh_config::MeshConfig;
 pub use meta::Meta;
+pub use namespace::Namespace;
 pub use peer_authentication::{PeerAuthentication, PeerAuthenticationMode};
 pub use registration_entry::{EntrySelector, RegistrationEntry};
 pub use selector::LabelSelector;
@@ -42,59 +46,54 @@ pub use workload_entry::{WorkloadAddress, WorkloadEntry, WorkloadSpec};
 
 pub use crate::protocol::Protocol;
 
-/// Every document of a set, by kind, in the order of (file, position).
-#[derive(Clone, Debug, Default)]
-pub struct DocumentSet {
+macro_rules! document_set {
+    ($($(#[$doc:meta])* $field:ident: $document:ident,)*) => {
+        /// Every document of a set, by kind, in the order of (file, position).
+        #[derive(Clone, Debug, Default)]
+        pub struct DocumentSet {
+            $($(#[$doc])* pub $field: Vec<Arc<$document>>,)*
+        }
+
+        impl DocumentSet {
+            /// What every document is called, kind by kind.
+            pub fn metas(&self) -> impl Iterator<Item = &Meta> {
+                std::iter::empty()$(.chain(self.$field.iter().map(|document| &document.meta)))*
+            }
+
+            /// How many documents the set holds.
+            pub fn len(&self) -> usize {
+                0$( + self.$field.len())*
+            }
+        }
+    };
+}
+
+document_set! {
     /// Routes.
-    pub virtual_services: Vec<Arc<VirtualService>>,
+    virtual_services: VirtualService,
     /// What holds for the traffic to a host.
-    pub destination_rules: Vec<Arc<DestinationRule>>,
+    destination_rules: DestinationRule,
     /// What gateways listen to.
-    pub gateways: Vec<Arc<Gateway>>,
+    gateways: Gateway,
     /// Services.
-    pub service_entries: Vec<Arc<ServiceEntry>>,
+    service_entries: ServiceEntry,
     /// Workloads behind services.
-    pub workload_entries: Vec<Arc<WorkloadEntry>>,
+    workload_entries: WorkloadEntry,
     /// Who may.
-    pub authorization_policies: Vec<Arc<AuthorizationPolicy>>,
+    authorization_policies: AuthorizationPolicy,
     /// How strictly peers prove who they are.
-    pub peer_authentications: Vec<Arc<PeerAuthentication>>,
+    peer_authentications: PeerAuthentication,
+    /// What holds for the whole mesh: at most one.
+    mesh_configs: MeshConfig,
     /// Which caller of the CA may have which identity.
-    pub registration_entries: Vec<Arc<RegistrationEntry>>,
+    registration_entries: RegistrationEntry,
+    /// Namespaces and their labels.
+    namespaces: Namespace,
 }
 
 impl DocumentSet {
-    /// How many documents the set holds.
-    pub fn len(&self) -> usize {
-        self.metas().count()
-    }
-
     /// Whether the set holds no document.
     pub fn is_empty(&self) -> bool {
-        self.metas().next().is_none()
-    }
-
-    /// What every document is called, kind by kind.
-    pub fn metas(&self) -> impl Iterator<Item = &Meta> {
-        (self.virtual_services.iter().map(|document| &document.meta))
-            .chain(self.destination_rules.iter().map(|document| &document.meta))
-            .chain(self.gateways.iter().map(|document| &document.meta))
-            .chain(self.service_entries.iter().map(|document| &document.meta))
-            .chain(self.workload_entries.iter().map(|document| &document.meta))
-            .chain(
-                self.authorization_policies
-                    .iter()
-                    .map(|document| &document.meta),
-            )
-            .chain(
-                self.peer_authentications
-                    .iter()
-                    .map(|document| &document.meta),
-            )
-            .chain(
-                self.registration_entries
-                    .iter()
-                    .map(|document| &document.meta),
-            )
+        self.len() == 0
     }
 }

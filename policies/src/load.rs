@@ -14,6 +14,8 @@ pub struct Loaded {
     pub documents: DocumentSet,
     /// Every finding, in the order of (file, position).
     pub diagnostics: Vec<Diagnostic>,
+    /// The process's settings with the set's MeshConfig applied: what holds for the documents.
+    pub mesh: Mesh,
 }
 
 impl Loaded {
@@ -32,6 +34,9 @@ pub fn load(files: &[SourceFile], mesh: &Mesh) -> Loaded {
         crate::decode::file(file, mesh, &mut loaded.documents, &mut loaded.diagnostics);
     }
     duplicates(&loaded.documents, &mut loaded.diagnostics);
+    let (mesh, findings) = mesh.effective(&loaded.documents);
+    loaded.mesh = mesh;
+    loaded.diagnostics.extend(findings);
     // Stable, so findings of one place keep the order in which they were made.
     loaded.diagnostics.sort_by(|a, b| a.at.cmp(&b.at));
     loaded

@@ -1,5 +1,8 @@
 //! What holds for the whole mesh (Istio's `MeshConfig`, as far as it is in force).
 
+use crate::diagnostic::{Diagnostic, codes};
+use crate::document::{DocumentSet, MeshConfig, Spanned};
+
 /// Mesh-wide settings that every process shares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mesh {
@@ -24,6 +27,61 @@ impl Default for Mesh {
             default_namespace: "default".to_owned(),
             path_normalization: PathNormalization::default(),
         }
+    }
+}
+
+impl Mesh {
+    /// The settings with the set's MeshConfig applied, and what is wrong with it.
+    pub fn effective(&self, documents: &DocumentSet) -> (Self, Vec<Diagnostic>) {
+        let mut findings = Vec::new();
+        let Some((first, others)) = documents.mesh_configs.split_first() else {
+            return (self.clone(), findings);
+        };
+        for other in others {
+            let message = format!(
+                "a second MeshConfig `{}`, the first stands at {}",
+                other.meta.qualified(),
+                first.meta.at
+            );
+            let at = other.meta.at.clone();
+            findings.push(
+                Diagnostic::error(codes::SECOND_MESH_CONFIG, at, "kind", message)
+                    .with_help("write what holds for the whole mesh into one document"),
+            );
+        }
+        findings.extend(self.foreign_trust_domain(first));
+        (self.with(first), findings)
+    }
+
+    fn with(&self, config: &MeshConfig) -> Self {
+        let mut mesh = self.clone();
+        if let Some(aliases) = &config.trust_domain_aliases {
+            mesh.trust_domain_aliases = aliases.iter().map(|alias| alias.value.clone()).collect();
+        }
+        if let Some(namespace) = &config.root_namespace {
+            mesh.root_namespace.clone_from(&namespace.value);
+        }
+        if let Some(normalization) = &config.path_normalization {
+            mesh.path_normalization = normalization.value;
+        }
+        mesh
+    }
+
+    /// Identities are issued for the process's trust domain; a document cannot move it to another one.
+    fn foreign_trust_domain(&self, config: &MeshConfig) -> Option<Diagnostic> {
+        let Spanned { value, at, path } = config.trust_domain.as_ref()?;
+        if *value == self.trust_domain {
+            return None;
+        }
+        let message = format!(
+            "the trust domain is `{}`, as the process's `identity.trustDomain` says, and not `{value}`",
+            self.trust_domain
+        );
+        let diagnostic = Diagnostic::error(codes::FOREIGN_TRUST_DOMAIN, at.clone(), path, message);
+        Some(diagnostic.with_help(format!(
+            "write `{}`, or an older name into `trustDomainAliases`",
+            self.trust_domain
+        )))
     }
 }
 

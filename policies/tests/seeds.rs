@@ -72,6 +72,7 @@ fn seeds_load_verbatim() {
     let Loaded {
         documents,
         diagnostics,
+        ..
     } = load(&corpus("seeds"), &mesh());
     assert!(
         !diagnostics.iter().any(Diagnostic::is_error),

@@ -186,7 +186,7 @@ impl Inbound {
             }
             return response;
         }
-        if let Err(reply) = self.check(&peer, &mut request) {
+        if let Err(reply) = self.check(&peer, &snapshot, &mut request) {
             return answer::local(exchange, &reply);
         }
         exchange.tidied(&request, snapshot.generation);
@@ -202,7 +202,12 @@ impl Inbound {
     }
 
     /// Today's roots, one form, and no word of the client about who it is.
-    fn check(&self, peer: &Peer, request: &mut Request<Incoming>) -> Result<(), Box<LocalReply>> {
+    fn check(
+        &self,
+        peer: &Peer,
+        snapshot: &Snapshot,
+        request: &mut Request<Incoming>,
+    ) -> Result<(), Box<LocalReply>> {
         let proxy = &self.proxy;
         if let Some(proved) = &peer.proved
             && !proved.still_trusted(&proxy.material, SystemTime::now())
@@ -212,7 +217,7 @@ impl Inbound {
                 ..LocalReply::denied("peer_no_longer_trusted")
             }));
         }
-        tidy::tidy(request, proxy.normalization)?;
+        tidy::tidy(request, snapshot.mesh.path_normalization)?;
         let headers = request.headers_mut();
         // Before the judgement: what `Connection` takes away must not be seen by a rule and missed by the application.
         let upgrades = if websocket_upgrade(headers) {

@@ -74,7 +74,7 @@ impl Outbound {
         let Some(snapshot) = proxy.store.snapshot() else {
             return answer::local(exchange, &LocalReply::not_ready());
         };
-        if let Err(reply) = tidy::tidy(&mut request, proxy.normalization) {
+        if let Err(reply) = tidy::tidy(&mut request, snapshot.mesh.path_normalization) {
             return answer::local(exchange, &reply);
         }
         exchange.tidied(&request, snapshot.generation);
@@ -140,7 +140,7 @@ impl Outbound {
         if let Err(reply) = rewrite(
             route,
             &chosen.request_headers,
-            self.proxy.normalization,
+            snapshot.mesh.path_normalization,
             &mut request,
         ) {
             return answer::local(exchange, &reply);

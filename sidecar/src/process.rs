@@ -123,7 +123,6 @@ fn build(
         life: life.clone(),
         id: config.id.clone(),
         workload: workload.clone(),
-        normalization: config.mesh.path_normalization,
         gateways: config.gateways.clone(),
         party,
         names: ArcSwap::from_pointee(Names::default()),

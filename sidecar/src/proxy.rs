@@ -14,7 +14,6 @@ use identity::material::MaterialReader;
 use identity::peer_of::ConnectionPeer;
 use identity::{PeerIdentity, SpiffeId};
 use policies::cluster::ClusterIndex;
-use policies::mesh::PathNormalization;
 use policies::workload::Workload;
 use runtime::lifecycle::Lifecycle;
 
@@ -32,7 +31,6 @@ pub(crate) struct Proxy {
     pub(crate) life: Lifecycle,
     pub(crate) id: SpiffeId,
     pub(crate) workload: Workload,
-    pub(crate) normalization: PathNormalization,
     /// Peers whose word about the client behind them is believed.
     pub(crate) gateways: Vec<SpiffeId>,
     /// This workload, for metrics.

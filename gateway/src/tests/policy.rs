@@ -42,6 +42,30 @@ async fn a_denied_request_is_403_with_the_number_of_its_decision() {
 }
 
 #[tokio::test]
+async fn the_meshs_own_normalization_and_root_namespace_are_in_force() {
+    const MESH: &str = "
+---
+apiVersion: portcullis.dev/v1
+kind: MeshConfig
+metadata: {name: mesh}
+spec:
+  rootNamespace: policies
+  pathNormalization: {normalization: DECODE_AND_MERGE_SLASHES}
+";
+    let everywhere = POLICY
+        .replace("namespace: istio-system", "namespace: policies")
+        .replace("  selector: {matchLabels: {istio: ingressgateway}}\n", "");
+    for (mesh, slashes, root) in [("", 200, 200), (MESH, 403, 403)] {
+        let running = start(&format!("{TO_ECHO}{mesh}{POLICY}")).await;
+        for path in ["/%2Fadmin/x", "//admin/x", "/admin%2fx"] {
+            assert_eq!(running.get(path, "").await.status, slashes, "{path}");
+        }
+        let running = start(&format!("{TO_ECHO}{mesh}{everywhere}")).await;
+        assert_eq!(running.get("/admin/x", "").await.status, root);
+    }
+}
+
+#[tokio::test]
 async fn a_new_generation_drops_no_connection() {
     let running = start(TO_ECHO).await;
     let mut websocket = TcpStream::connect(running.http).await.unwrap();

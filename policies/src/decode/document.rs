@@ -174,7 +174,15 @@ fn read(kind: Kind, cursor: &Cursor<'_>, set: &mut DocumentSet) {
         Kind::WorkloadEntry => keep(kind, cursor, &mut set.workload_entries),
         Kind::AuthorizationPolicy => keep(kind, cursor, &mut set.authorization_policies),
         Kind::PeerAuthentication => keep(kind, cursor, &mut set.peer_authentications),
+        Kind::MeshConfig => keep(kind, cursor, &mut set.mesh_configs),
         Kind::RegistrationEntry => keep(kind, cursor, &mut set.registration_entries),
+        Kind::Namespace => keep(kind, cursor, &mut set.namespaces),
+        Kind::WorkloadGroup
+        | Kind::Sidecar
+        | Kind::ProxyConfig
+        | Kind::RequestAuthentication
+        | Kind::Telemetry
+        | Kind::RateLimit => {}
     }
 }
 

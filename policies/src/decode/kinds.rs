@@ -24,7 +24,7 @@ pub(super) enum Class {
     UnknownKind,
 }
 
-/// A row of the table of kinds.
+/// A row of the table of kinds that are known, but are no [`Kind`].
 struct Row {
     group: &'static str,
     kind: &'static str,
@@ -34,61 +34,15 @@ struct Row {
     class: Class,
 }
 
-const NETWORKING: &str = "networking.istio.io";
-const SECURITY: &str = "security.istio.io";
-const OURS: &str = "portcullis.dev";
-
-const NETWORKING_VERSIONS: &[&str] = &["v1alpha3", "v1beta1", "v1"];
-const SECURITY_VERSIONS: &[&str] = &["v1beta1", "v1"];
-
-const fn networking(kind: &'static str, class: Class) -> Row {
+const OTHERS: &[Row] = &[
     Row {
-        group: NETWORKING,
-        kind,
-        versions: NETWORKING_VERSIONS,
-        newest: "networking.istio.io/v1",
-        class,
-    }
-}
-
-const fn security(kind: &'static str, class: Class) -> Row {
-    Row {
-        group: SECURITY,
-        kind,
-        versions: SECURITY_VERSIONS,
-        newest: "security.istio.io/v1",
-        class,
-    }
-}
-
-const KINDS: &[Row] = &[
-    networking("VirtualService", Class::Read(Kind::VirtualService)),
-    networking("DestinationRule", Class::Read(Kind::DestinationRule)),
-    networking("Gateway", Class::Read(Kind::Gateway)),
-    networking("ServiceEntry", Class::Read(Kind::ServiceEntry)),
-    networking("WorkloadEntry", Class::Read(Kind::WorkloadEntry)),
-    networking("Sidecar", Class::Later),
-    networking("WorkloadGroup", Class::Later),
-    networking("ProxyConfig", Class::Later),
-    networking(
-        "EnvoyFilter",
-        Class::Refused("there is no Envoy here to patch, and a filter may protect something"),
-    ),
-    security(
-        "AuthorizationPolicy",
-        Class::Read(Kind::AuthorizationPolicy),
-    ),
-    security("PeerAuthentication", Class::Read(Kind::PeerAuthentication)),
-    security(
-        "RequestAuthentication",
-        Class::Refused("tokens would not be checked"),
-    ),
-    Row {
-        group: "telemetry.istio.io",
-        kind: "Telemetry",
-        versions: &["v1alpha1", "v1"],
-        newest: "telemetry.istio.io/v1",
-        class: Class::Later,
+        group: "networking.istio.io",
+        kind: "EnvoyFilter",
+        versions: &["v1alpha3"],
+        newest: "networking.istio.io/v1alpha3",
+        class: Class::Refused(
+            "there is no Envoy here to patch, and a filter may protect something",
+        ),
     },
     Row {
         group: "extensions.istio.io",
@@ -113,14 +67,17 @@ const KINDS: &[Row] = &[
         newest: "dapr.io/v1alpha1",
         class: Class::Refused("Dapr's state stores and message brokers are not part of a mesh"),
     },
-    Row {
-        group: OURS,
-        kind: "RegistrationEntry",
-        versions: &["v1"],
-        newest: "portcullis.dev/v1",
-        class: Class::Read(Kind::RegistrationEntry),
-    },
 ];
+
+/// What to do with a kind.
+fn class_of(kind: Kind) -> Class {
+    match kind {
+        Kind::RequestAuthentication => Class::Refused("tokens would not be checked"),
+        Kind::WorkloadGroup | Kind::Sidecar | Kind::ProxyConfig | Kind::Telemetry => Class::Later,
+        Kind::RateLimit => Class::UnknownKind,
+        _ => Class::Read(kind),
+    }
+}
 
 /// Classifies a document.
 pub(super) fn classify(api_version: &str, kind: &str) -> Class {
@@ -128,39 +85,43 @@ pub(super) fn classify(api_version: &str, kind: &str) -> Class {
     if kind == "List" || (group.is_empty() && kind.ends_with("List")) {
         return Class::List;
     }
-    if let Some(row) = KINDS
-        .iter()
-        .find(|row| row.group == group && row.kind == kind)
-    {
-        return if row.versions.contains(&version) {
-            row.class
+    let known = |versions: &[&str], class: Class, expected: &'static str| {
+        if versions.contains(&version) {
+            class
         } else {
-            Class::UnknownVersion {
-                expected: row.newest,
-            }
-        };
+            Class::UnknownVersion { expected }
+        }
+    };
+    let ours = Kind::ALL
+        .iter()
+        .copied()
+        .find(|known| known.as_str() == kind);
+    if let Some(kind) = ours.filter(|kind| kind.group() == group) {
+        return known(kind.versions(), class_of(kind), kind.newest_api_version());
+    }
+    let other = OTHERS.iter().find(|row| row.kind == kind);
+    if let Some(row) = other.filter(|row| row.group == group) {
+        return known(row.versions, row.class, row.newest);
     }
     if !is_known_group(group) {
         return Class::Foreign;
     }
-    match KINDS
-        .iter()
-        .find(|row| row.kind == kind && is_known_group(row.group))
-    {
-        Some(row) => Class::UnknownVersion {
-            expected: row.newest,
-        },
-        None => Class::UnknownKind,
-    }
+    let expected = ours
+        .map(Kind::newest_api_version)
+        .or(other.map(|row| row.newest));
+    expected.map_or(Class::UnknownKind, |expected| Class::UnknownVersion {
+        expected,
+    })
 }
 
 /// Names for "did you mean": the kinds of our groups.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    KINDS.iter().map(|row| row.kind)
+    let others = OTHERS.iter().map(|row| row.kind);
+    Kind::ALL.iter().map(|kind| kind.as_str()).chain(others)
 }
 
 fn is_known_group(group: &str) -> bool {
-    group == OURS || group == "istio.io" || group.ends_with(".istio.io")
+    group == Kind::RateLimit.group() || group == "istio.io" || group.ends_with(".istio.io")
 }
 
 #[cfg(test)]
@@ -182,7 +143,11 @@ mod tests {
     #[test]
     fn strangers_are_told_from_mistakes() {
         assert_eq!(classify("apps/v1", "Deployment"), Class::Foreign);
-        assert_eq!(classify("v1", "Namespace"), Class::Foreign);
+        assert_eq!(classify("v1", "Namespace"), Class::Read(Kind::Namespace));
+        assert_eq!(
+            classify("v2", "Namespace"),
+            Class::UnknownVersion { expected: "v1" }
+        );
         assert_eq!(
             classify("gateway.networking.k8s.io/v1", "Gateway"),
             Class::Foreign

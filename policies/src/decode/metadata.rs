@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{Cursor, Decode, Fields, is_host_name};
-use crate::document::{Kind, Meta};
+use crate::diagnostic::{Diagnostic, codes};
+use crate::document::{Kind, Meta, Spanned};
 
 /// Set by API servers and tools; tolerated so that `kubectl get -o yaml` output can be used as it is.
 const SERVER_SET: &[&str] = &[
@@ -30,7 +31,20 @@ pub(super) fn metadata(kind: Kind, fields: &mut Fields<'_>) -> Option<Meta> {
         labels,
         annotations,
     } = fields.required("metadata")?;
-    let namespace = namespace.unwrap_or_else(|| document.context.mesh.default_namespace.clone());
+    let namespace = match namespace {
+        _ if !kind.is_namespaced() => {
+            if let Some(namespace) = namespace {
+                let message = format!("a {kind} belongs to no namespace, and none may be given");
+                document.context.report(
+                    Diagnostic::error(codes::INVALID_VALUE, namespace.at, namespace.path, message)
+                        .with_help("remove `namespace`"),
+                );
+            }
+            String::new()
+        }
+        Some(namespace) => namespace.value.0,
+        None => document.context.mesh.default_namespace.clone(),
+    };
     Some(Meta {
         kind,
         name,
@@ -43,7 +57,7 @@ pub(super) fn metadata(kind: Kind, fields: &mut Fields<'_>) -> Option<Meta> {
 
 struct Metadata {
     name: String,
-    namespace: Option<String>,
+    namespace: Option<Spanned<ObjectName>>,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
 }
@@ -52,7 +66,7 @@ impl Decode for Metadata {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
             let name = f.required::<ObjectName>("name");
-            let namespace = f.optional::<ObjectName>("namespace");
+            let namespace = f.optional("namespace");
             let labels = f.map("labels");
             let annotations = f.map("annotations");
             for field in SERVER_SET {
@@ -60,7 +74,7 @@ impl Decode for Metadata {
             }
             Some(Self {
                 name: name?.0,
-                namespace: namespace.map(|name| name.0),
+                namespace,
                 labels,
                 annotations,
             })

@@ -114,6 +114,11 @@ codes! {
     INVALID_REGEX = "PC0114";
     /// A list that must not be empty, or has too many elements.
     INVALID_LENGTH = "PC0115";
+    /// More than one MeshConfig in a set.
+    SECOND_MESH_CONFIG = "PC0130";
+    /// A MeshConfig whose trust domain is not the process's.
+    FOREIGN_TRUST_DOMAIN = "PC0131";
+
 
     /// Retries are not in force yet.
     RETRIES_NOT_IN_FORCE = "PC0201";

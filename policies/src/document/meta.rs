@@ -13,7 +13,7 @@ pub struct Meta {
     pub kind: Kind,
     /// `metadata.name`.
     pub name: String,
-    /// `metadata.namespace`, or the process's default namespace.
+    /// `metadata.namespace`, or the process's default namespace; empty for kinds that belong to no namespace.
     pub namespace: String,
     /// `metadata.labels`.
     pub labels: BTreeMap<String, String>,
@@ -24,15 +24,19 @@ pub struct Meta {
 }
 
 impl Meta {
-    /// `namespace/name`.
+    /// `namespace/name`, or `name` for kinds that belong to no namespace.
     pub fn qualified(&self) -> String {
-        format!("{}/{}", self.namespace, self.name)
+        if self.namespace.is_empty() {
+            self.name.clone()
+        } else {
+            format!("{}/{}", self.namespace, self.name)
+        }
     }
 }
 
 /// ``VirtualService `my-app/product-service` `` without the back-ticks.
 impl fmt::Display for Meta {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        write!(f, "{} {}", self.kind, self.qualified())
     }
 }

@@ -150,7 +150,6 @@ impl Sidecar {
             life: life.clone(),
             id: spiffe(account),
             workload,
-            normalization: policies::mesh::PathNormalization::Base,
             gateways: vec![spiffe("gateway")],
             party: dataplane::telemetry::PartyId::default(),
             names: ArcSwap::from_pointee(Names::default()),

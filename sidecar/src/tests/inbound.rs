@@ -97,6 +97,32 @@ async fn denials_look_like_istios_and_carry_their_number() {
 }
 
 #[tokio::test]
+async fn the_meshs_own_normalization_and_aliases_are_in_force() {
+    const MESH: &str = "
+---
+apiVersion: portcullis.dev/v1
+kind: MeshConfig
+metadata: {name: mesh}
+spec:
+  pathNormalization: {normalization: MERGE_SLASHES}
+  trustDomainAliases: [old.example]
+";
+    let ca = Ca::new();
+    let (_writer, order) = ca.material("order");
+    let of_old = ORDER_ONLY.replace("cluster.local/", "old.example/");
+    assert_ne!(of_old, ORDER_ONLY);
+    for (documents, expected) in [
+        (mtls("STRICT") + ORDER_ONLY, "403"),
+        (mtls("STRICT") + ORDER_ONLY + MESH, "200"),
+        (mtls("STRICT") + &of_old + MESH, "200"),
+    ] {
+        let product = Sidecar::start(&ca, "product", (app().await, Http), &documents);
+        let answer = product.ask(&order, &closing("GET //api/a", "p", "")).await;
+        assert_eq!(status(&answer), expected, "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn strict_closes_plaintext_without_a_word() {
     let ca = Ca::new();
     let product = product(&ca, "STRICT").await;
