@@ -8,6 +8,7 @@ mod formats;
 mod hints;
 mod kinds;
 mod metadata;
+mod paths;
 mod primitives;
 mod relocate;
 
@@ -18,3 +19,4 @@ pub(crate) use formats::{
     CidrText, DurationOrZero, HostText, MAX_REGEX_SIZE, Percent, Port, RegexText, is_host_name,
     whole_text_regex,
 };
+pub(crate) use paths::Paths;

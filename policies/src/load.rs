@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::decode::Paths;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::document::{DocumentSet, Kind};
 use crate::mesh::Mesh;
@@ -30,8 +31,15 @@ pub fn load(files: &[SourceFile], mesh: &Mesh) -> Loaded {
     let mut sorted: Vec<&SourceFile> = files.iter().collect();
     sorted.sort_by(|a, b| a.name.cmp(&b.name));
     let mut loaded = Loaded::default();
+    let paths = Paths::default();
     for file in sorted {
-        crate::decode::file(file, mesh, &mut loaded.documents, &mut loaded.diagnostics);
+        crate::decode::file(
+            file,
+            mesh,
+            &paths,
+            &mut loaded.documents,
+            &mut loaded.diagnostics,
+        );
     }
     duplicates(&loaded.documents, &mut loaded.diagnostics);
     let (mesh, findings) = mesh.effective(&loaded.documents);

@@ -24,7 +24,7 @@ pub(crate) enum Value {
     /// A scalar.
     Scalar {
         /// The text after unescaping.
-        text: Box<str>,
+        text: String,
         /// Quoted, block, or tagged as a string: never anything else than a string.
         quoted: bool,
     },
@@ -37,7 +37,7 @@ pub(crate) enum Value {
 /// A key and its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    pub(crate) key: Box<str>,
+    pub(crate) key: String,
     pub(crate) position: Position,
     /// The first position behind the key, before its colon.
     pub(crate) end: Position,
@@ -73,10 +73,9 @@ pub(crate) fn is_null(text: &str) -> bool {
 
 /// Whether a plain scalar is a boolean for any YAML reader: YAML 1.1 also takes `yes`, `no`, `on` and `off`.
 pub(crate) fn is_bool(text: &str) -> bool {
-    matches!(
-        text.to_ascii_lowercase().as_str(),
-        "true" | "false" | "yes" | "no" | "on" | "off"
-    )
+    ["true", "false", "yes", "no", "on", "off"]
+        .iter()
+        .any(|word| word.eq_ignore_ascii_case(text))
 }
 
 /// Whether a plain scalar is a number (YAML 1.2 core schema, and YAML 1.1's separators left out).
@@ -88,7 +87,7 @@ pub(crate) fn is_number(text: &str) -> bool {
     if let Some(octal) = digits.strip_prefix("0o") {
         return !octal.is_empty() && octal.chars().all(|c| ('0'..='7').contains(&c));
     }
-    if matches!(digits.to_ascii_lowercase().as_str(), ".inf" | ".nan") {
+    if digits.eq_ignore_ascii_case(".inf") || digits.eq_ignore_ascii_case(".nan") {
         return true;
     }
     // Rust's grammar of floats beyond "inf" and "nan" is that of YAML.

@@ -3,6 +3,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 
+use super::Paths;
 use crate::diagnostic::{Code, Diagnostic, DocPath, Fix, codes};
 use crate::document::Spanned;
 use crate::mesh::Mesh;
@@ -18,9 +19,12 @@ pub(crate) struct Context<'a> {
     /// Where the lines of `text` begin; looked up when the first fix needs it.
     pub(crate) line_starts: OnceCell<Vec<usize>>,
     pub(crate) mesh: &'a Mesh,
+    pub(crate) paths: &'a Paths,
     pub(crate) diagnostics: RefCell<Vec<Diagnostic>>,
     /// What warnings call the document being read: `VirtualService my-app/product-service`.
     pub(crate) subject: RefCell<String>,
+    /// Emptied lists of field names, to be used again.
+    pub(crate) spare: RefCell<Vec<Vec<&'static str>>>,
 }
 
 impl Context<'_> {
@@ -223,17 +227,23 @@ impl<'a> Cursor<'a> {
 
     /// The elements of a list.
     pub(crate) fn items(&self) -> Option<Vec<Self>> {
+        self.each_item().map(Iterator::collect)
+    }
+
+    /// As [`items`](Self::items), one after the other.
+    pub(crate) fn each_item(&self) -> Option<impl ExactSizeIterator<Item = Self> + use<'a>> {
         let Value::Sequence(items) = &self.node.value else {
             return self.mistyped("a list");
         };
-        let cursor = |(index, node): (usize, &'a Node)| Self {
-            context: self.context,
+        let Self { context, path, .. } = self.clone();
+        let cursor = move |(index, node): (usize, &'a Node)| Self {
+            context,
             node,
-            path: self.path.index(index),
+            path: context.paths.index(&path, index),
             key: node.position,
             key_end: node.position,
         };
-        Some(items.iter().enumerate().map(cursor).collect())
+        Some(items.iter().enumerate().map(cursor))
     }
 
     /// The entries of a mapping whose keys the author chose.
@@ -245,7 +255,7 @@ impl<'a> Cursor<'a> {
             let cursor = Self {
                 context: self.context,
                 node: &entry.value,
-                path: self.path.key(&entry.key),
+                path: self.context.paths.key(&self.path, &entry.key),
                 key: entry.position,
                 key_end: entry.end,
             };

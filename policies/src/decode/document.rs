@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::kinds::{self, Class};
 use super::metadata::metadata;
-use super::{Context, Cursor, Fields, hints};
+use super::{Context, Cursor, Fields, Paths, hints};
 use crate::diagnostic::{Diagnostic, DocPath, Fix, codes};
 use crate::document::{DocumentSet, Kind, Meta};
 use crate::mesh::Mesh;
@@ -23,19 +23,22 @@ pub(crate) trait Document: Sized {
 pub(crate) fn file(
     file: &SourceFile,
     mesh: &Mesh,
+    paths: &Paths,
     set: &mut DocumentSet,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
-    let nodes = documents(file, diagnostics);
     let context = Context {
         file: &file.name,
         text: &file.text,
         line_starts: OnceCell::new(),
         mesh,
+        paths,
         diagnostics: RefCell::new(Vec::new()),
         subject: RefCell::new(String::new()),
+        spare: RefCell::new(Vec::new()),
     };
-    for node in &nodes {
+    // One tree at a time: a tree is many times as large as its text.
+    documents(file, diagnostics, |node| {
         let cursor = Cursor {
             context: &context,
             node,
@@ -44,7 +47,7 @@ pub(crate) fn file(
             key_end: node.position,
         };
         document(&cursor, set);
-    }
+    });
     diagnostics.append(&mut context.diagnostics.into_inner());
 }
 
@@ -194,24 +197,23 @@ fn keep<D: Document>(kind: Kind, cursor: &Cursor<'_>, kept: &mut Vec<Arc<D>>) {
             f.get(known);
         }
         let meta = metadata(kind, f);
+        let named = meta.is_some();
         // The rest is read without a name as well, so that its problems show.
-        let meta_or_nameless = meta.clone().unwrap_or_else(|| nameless(kind, cursor));
-        *cursor.context.subject.borrow_mut() = subject(&meta_or_nameless, meta.is_some());
+        let meta = meta.unwrap_or_else(|| nameless(kind, cursor));
+        *cursor.context.subject.borrow_mut() = subject(&meta, named);
         // A missing spec means something for some kinds (allow nothing); what is required is reported by the schema.
         let empty = Node {
             value: Value::Mapping(Vec::new()),
             position: cursor.node.position,
             end: cursor.node.position,
         };
-        let path = cursor.path.field("spec");
+        let path = cursor.context.paths.field(&cursor.path, "spec");
         let spec = f.get("spec").unwrap_or_else(|| Cursor {
             node: &empty,
             path,
             ..cursor.clone()
         });
-        let spec = spec.fields(|f| D::spec(meta_or_nameless, f));
-        meta?;
-        spec
+        spec.fields(|f| D::spec(meta, f)).filter(|_| named)
     });
     let clean = cursor
         .context

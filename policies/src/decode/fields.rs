@@ -25,10 +25,13 @@ impl<'a> Cursor<'a> {
         let mut fields = Fields {
             cursor: self.clone(),
             entries,
-            known: Vec::new(),
+            known: self.context.spare.borrow_mut().pop().unwrap_or_default(),
         };
         let value = schema(&mut fields);
-        if fields.report_unknown() { None } else { value }
+        let unknown = fields.report_unknown();
+        fields.known.clear();
+        self.context.spare.borrow_mut().push(fields.known);
+        if unknown { None } else { value }
     }
 }
 
@@ -45,7 +48,7 @@ impl<'a> Fields<'a> {
         (!entry.value.is_null()).then(|| Cursor {
             context: self.cursor.context,
             node: &entry.value,
-            path: self.cursor.path.field(name),
+            path: self.cursor.context.paths.field(&self.cursor.path, name),
             key: entry.position,
             key_end: entry.end,
         })
@@ -84,11 +87,13 @@ impl<'a> Fields<'a> {
 
     /// A list that may be missing or empty.
     pub(crate) fn list<T: Decode>(&mut self, name: &'static str) -> Vec<T> {
-        let items = self
-            .get(name)
-            .and_then(|cursor| cursor.items())
-            .unwrap_or_default();
-        items.iter().filter_map(T::decode).collect()
+        let Some(items) = self.get(name).and_then(|cursor| cursor.each_item()) else {
+            return Vec::new();
+        };
+        // Not `collect`, which makes room for four where there is one: documents live long.
+        let mut values = Vec::with_capacity(items.len());
+        values.extend(items.filter_map(|item| T::decode(&item)));
+        values
     }
 
     /// A list with at least one element.
@@ -97,8 +102,9 @@ impl<'a> Fields<'a> {
             self.missing(name);
             return None;
         };
-        let items = cursor.items()?;
-        if items.is_empty() {
+        let items = cursor.each_item()?;
+        let length = items.len();
+        if length == 0 {
             cursor.error(
                 codes::INVALID_LENGTH,
                 format!("`{name}` is empty, expected at least one element"),
@@ -106,8 +112,9 @@ impl<'a> Fields<'a> {
             );
             return None;
         }
-        let values: Vec<T> = items.iter().filter_map(T::decode).collect();
-        (values.len() == items.len()).then_some(values)
+        let mut values = Vec::with_capacity(length);
+        values.extend(items.filter_map(|item| T::decode(&item)));
+        (values.len() == length).then_some(values)
     }
 
     /// A mapping whose keys the author chose; may be missing.

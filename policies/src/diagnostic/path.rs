@@ -44,6 +44,11 @@ impl DocPath {
         self.step(Segment::Index(index))
     }
 
+    /// Tells paths apart while they live; equal paths made apart have different ones.
+    pub(crate) fn address(&self) -> usize {
+        self.0.as_ref().map_or(0, |step| Arc::as_ptr(step).addr())
+    }
+
     fn step(&self, segment: Segment) -> Self {
         Self(Some(Arc::new(Step {
             parent: self.clone(),

@@ -72,7 +72,7 @@ enum Content {
     Sequence(Vec<Node>),
     Mapping {
         entries: Vec<Entry>,
-        key: Option<(Box<str>, Position, Position)>,
+        key: Option<(String, Position, Position)>,
     },
 }
 
@@ -98,7 +98,7 @@ impl Builder {
                 self.finish(
                     Node {
                         value: Value::Scalar {
-                            text: text.into(),
+                            text: text.into_owned(),
                             quoted,
                         },
                         position,
@@ -236,11 +236,12 @@ impl Builder {
 
     /// Refuses a key that stands twice, then merges `<<`.
     fn unique(&mut self, entries: Vec<Entry>) -> Vec<Entry> {
-        let mut seen = HashSet::new();
+        let mut seen = Seen::among(entries.len());
         let mut merge = false;
-        for entry in &entries {
-            merge |= &*entry.key == "<<";
-            if !seen.insert(&*entry.key) {
+        for (position, entry) in entries.iter().enumerate() {
+            merge |= entry.key == "<<";
+            let earlier = entries.get(..position).unwrap_or_default();
+            if !seen.is_new(&entry.key, earlier) {
                 let message = format!(
                     "the key `{}` stands twice in one mapping",
                     shortened(&entry.key)
@@ -258,7 +259,7 @@ impl Builder {
     fn merge(&mut self, entries: Vec<Entry>) -> Vec<Entry> {
         let (merges, mut own): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|entry| &*entry.key == "<<");
-        let mut seen: HashSet<Box<str>> = own.iter().map(|entry| entry.key.clone()).collect();
+        let mut seen: HashSet<String> = own.iter().map(|entry| entry.key.clone()).collect();
         for merge in merges {
             let sources = match merge.value.value {
                 Value::Sequence(items) => items,
@@ -286,6 +287,29 @@ impl Builder {
             }
         }
         own
+    }
+}
+
+/// The keys of a mapping so far; a table only where there are many.
+enum Seen<'a> {
+    Few,
+    Many(HashSet<&'a str>),
+}
+
+impl<'a> Seen<'a> {
+    fn among(keys: usize) -> Self {
+        if keys <= 16 {
+            Self::Few
+        } else {
+            Self::Many(HashSet::with_capacity(keys))
+        }
+    }
+
+    fn is_new(&mut self, key: &'a str, earlier: &[Entry]) -> bool {
+        match self {
+            Self::Few => earlier.iter().all(|entry| entry.key != key),
+            Self::Many(keys) => keys.insert(key),
+        }
     }
 }
 

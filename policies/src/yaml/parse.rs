@@ -14,8 +14,12 @@ use crate::source::{Location, SourceFile};
 /// How long one source text may be, in bytes.
 const MAX_BYTES: usize = 64 << 20;
 
-/// The documents of a text; those with bad YAML are reported and left out.
-pub(crate) fn documents(file: &SourceFile, diagnostics: &mut Vec<Diagnostic>) -> Vec<Node> {
+/// Hands over the documents of a text, one after the other; those with bad YAML are reported and left out.
+pub(crate) fn documents(
+    file: &SourceFile,
+    diagnostics: &mut Vec<Diagnostic>,
+    mut found: impl FnMut(&Node),
+) {
     let mut report = |problem: Problem| {
         let name = Arc::clone(&file.name);
         let at = Location::spanning(Arc::clone(&name), problem.position, problem.end);
@@ -39,23 +43,21 @@ pub(crate) fn documents(file: &SourceFile, diagnostics: &mut Vec<Diagnostic>) ->
             Position { line: 1, column: 1 },
             message,
         ));
-        return Vec::new();
+        return;
     }
     // A byte order mark belongs to the encoding, not to the first key.
     let text = file.text.strip_prefix('\u{feff}').unwrap_or(&file.text);
-    let mut found = Vec::new();
     for chunk in chunks(text) {
         if let Err(problem) = read(&chunk, &mut found, &mut report) {
             report(problem);
         }
     }
-    found
 }
 
 /// Reads the documents of a chunk: usually one, more if `...` ends one without a marker behind it.
 fn read(
     chunk: &Chunk<'_>,
-    found: &mut Vec<Node>,
+    found: &mut impl FnMut(&Node),
     report: &mut impl FnMut(Problem),
 ) -> Result<(), Problem> {
     let mut parser = Parser::new_from_str(chunk.text);
@@ -67,7 +69,10 @@ fn read(
             Event::DocumentEnd => {
                 let done = std::mem::take(&mut builder);
                 if done.problems.is_empty() {
-                    found.extend(done.root.filter(|root| !root.is_null()));
+                    done.root
+                        .iter()
+                        .filter(|root| !root.is_null())
+                        .for_each(&mut *found);
                 }
                 done.problems.into_iter().for_each(&mut *report);
             }
