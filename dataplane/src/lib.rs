@@ -9,6 +9,7 @@
 //! observation and one [`telemetry::AccessLog`] line.
 
 pub mod body;
+pub mod checked;
 pub mod forward;
 pub mod headers;
 pub mod identity_status;

@@ -7,7 +7,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use parking_lot::Mutex;
 use policies::diagnostic::Diagnostic;
+use policies::load::Loader;
 use policies::source::SourceFile;
 use prometheus::{Gauge, IntCounter, IntGauge, Registry};
 use runtime::documents::{DocumentSource, DocumentWatch, DocumentsError, ReloadTrigger};
@@ -73,6 +75,8 @@ struct StoreMetrics {
 #[derive(Debug)]
 struct Inner {
     context: ProxyContext,
+    /// What it read last, for the next edition.
+    loader: Mutex<Loader>,
     state: Published<PolicyState>,
     metrics: StoreMetrics,
     trigger: Option<ReloadTrigger>,
@@ -112,6 +116,7 @@ impl PolicyStore {
         let state = Published::new(PolicyState::default());
         Ok(Self(Arc::new(Inner {
             context,
+            loader: Mutex::default(),
             state,
             metrics,
             trigger,
@@ -173,7 +178,8 @@ impl PolicyStore {
                 if files.is_empty() && previous.as_ref().is_some_and(|p| p.documents > 0) {
                     return Err(RejectionReason::AllGone);
                 }
-                Snapshot::build(&files, &inner.context, previous.as_deref())
+                let mut loader = inner.loader.lock();
+                Snapshot::build(&mut loader, &files, &inner.context, previous.as_deref())
                     .map_err(|findings| RejectionReason::Invalid(findings.into()))
             });
         match built {

@@ -10,12 +10,13 @@ use policies::balance::RoundRobin;
 use policies::cluster::{self, Cluster, ClusterIndex, ClusterKey, ClusterSet};
 use policies::diagnostic::{Diagnostic, codes};
 use policies::listener::GatewayListeners;
+use policies::load::Loader;
 use policies::mesh::Mesh;
-use policies::registry::Registry;
 use policies::route::{Proxy, RouteTable};
 use policies::source::SourceFile;
 use policies::workload::Workload;
 
+use crate::checked::{Checked, check};
 use crate::upstream::{Expected, Transport};
 
 /// The kind of proxy.
@@ -76,41 +77,38 @@ pub(crate) struct Destination {
 }
 
 impl Snapshot {
-    /// Builds a generation from a complete document set.
+    /// Builds a generation from a complete document set that [`check`](crate::checked::check) finds good.
     ///
     /// # Errors
     /// Every finding, warnings too, when any of them is an error; nothing is half accepted.
     pub fn build(
+        loader: &mut Loader,
         files: &[SourceFile],
         context: &ProxyContext,
         previous: Option<&Self>,
     ) -> Result<Self, Vec<Diagnostic>> {
-        let ProxyContext {
+        let ProxyContext { workload, role, .. } = context;
+        let Checked {
+            documents,
+            registry,
             mesh,
-            workload,
-            role,
-        } = context;
-        let loaded = policies::load::load(files, mesh);
-        let mesh = &loaded.mesh;
-        let mut findings = loaded.diagnostics;
-        let documents = loaded.documents;
+            diagnostics: mut findings,
+        } = check(loader, files, &context.mesh);
         let mut collect = |more: Vec<Diagnostic>| findings.extend(more);
-        let (registry, more) = Registry::build(&documents, mesh);
-        collect(more);
         let proxy = match role {
             Role::Gateway => Proxy::Gateway { workload },
             Role::Sidecar => Proxy::Sidecar { workload },
         };
-        let (compiled, more) = RouteTable::compile(&documents, &registry, mesh, proxy);
+        let (compiled, more) = RouteTable::compile(&documents, &registry, &mesh, proxy);
         collect(more);
-        let (authz, more) = PolicySet::compile(&documents, workload, mesh);
+        let (authz, more) = PolicySet::compile(&documents, workload, &mesh);
         collect(more);
-        let (mtls, more) = MtlsModes::compile(&documents, workload, mesh);
+        let (mtls, more) = MtlsModes::compile(&documents, workload, &mesh);
         collect(more);
         let listeners = match role {
             Role::Sidecar => None,
             Role::Gateway => {
-                let (listeners, more) = GatewayListeners::compile(&documents, workload, mesh);
+                let (listeners, more) = GatewayListeners::compile(&documents, workload, &mesh);
                 collect(more);
                 Some(listeners)
             }
@@ -126,7 +124,6 @@ impl Snapshot {
         }
         Ok(Self {
             generation: previous.map_or(1, |p| p.generation + 1),
-            mesh: loaded.mesh,
             authz,
             mtls,
             balancers: carry(&compiled.clusters, previous),
@@ -135,6 +132,7 @@ impl Snapshot {
             listeners,
             warnings: findings,
             documents: documents.len(),
+            mesh,
             loaded_at: SystemTime::now(),
             destinations: destinations.into(),
         })

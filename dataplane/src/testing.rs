@@ -434,6 +434,12 @@ impl Documents {
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
-        Snapshot::build(&self.files(), &context(Role::Sidecar), None).unwrap()
+        Snapshot::build(
+            &mut policies::load::Loader::default(),
+            &self.files(),
+            &context(Role::Sidecar),
+            None,
+        )
+        .unwrap()
     }
 }

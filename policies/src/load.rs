@@ -19,6 +19,27 @@ pub struct Loaded {
     pub mesh: Mesh,
 }
 
+/// Reads editions of a document set, one after the other.
+#[derive(Debug, Default)]
+pub struct Loader {
+    last: Option<(Vec<SourceFile>, Mesh, Loaded)>,
+}
+
+impl Loader {
+    /// Reads every document of the given sources, in the order of their names; the same edition is not read twice.
+    pub fn load(&mut self, files: &[SourceFile], mesh: &Mesh) -> Loaded {
+        if let Some((known, of, loaded)) = &self.last
+            && known == files
+            && of == mesh
+        {
+            return loaded.clone();
+        }
+        let loaded = load(files, mesh);
+        self.last = Some((files.to_vec(), mesh.clone(), loaded.clone()));
+        loaded
+    }
+}
+
 impl Loaded {
     /// Whether any finding is an error; then the set must not be put in force.
     pub fn has_errors(&self) -> bool {

@@ -34,7 +34,13 @@ fn cluster_of(snapshot: &Snapshot) -> ClusterIndex {
 #[test]
 fn a_document_set_becomes_a_generation() {
     let context = context(Role::Sidecar);
-    let first = Snapshot::build(&documents(&["127.0.0.1:7001"]), &context, None).unwrap();
+    let first = Snapshot::build(
+        &mut Loader::default(),
+        &documents(&["127.0.0.1:7001"]),
+        &context,
+        None,
+    )
+    .unwrap();
     assert_eq!(first.generation, 1);
     assert!(first.listeners.is_none());
     let index = cluster_of(&first);
@@ -51,8 +57,14 @@ fn a_document_set_becomes_a_generation() {
 fn balancers_outlive_their_generation() {
     let context = context(Role::Sidecar);
     let two = ["127.0.0.1:7001", "127.0.0.1:7002"];
-    let first = Snapshot::build(&documents(&two), &context, None).unwrap();
-    let second = Snapshot::build(&documents(&two), &context, Some(&first)).unwrap();
+    let first = Snapshot::build(&mut Loader::default(), &documents(&two), &context, None).unwrap();
+    let second = Snapshot::build(
+        &mut Loader::default(),
+        &documents(&two),
+        &context,
+        Some(&first),
+    )
+    .unwrap();
     assert_eq!(second.generation, 2);
     let (old, new) = (cluster_of(&first), cluster_of(&second));
     assert!(Arc::ptr_eq(
@@ -65,7 +77,13 @@ fn balancers_outlive_their_generation() {
 fn an_error_comes_with_its_place() {
     let mut files = documents(&["127.0.0.1:7001"]);
     files.push(SourceFile::new("bad.yaml", "apiVersion: v1\nkind: [\n"));
-    let findings = Snapshot::build(&files, &context(Role::Gateway), None).unwrap_err();
+    let findings = Snapshot::build(
+        &mut Loader::default(),
+        &files,
+        &context(Role::Gateway),
+        None,
+    )
+    .unwrap_err();
     let error = findings.iter().find(|f| f.is_error()).unwrap();
     assert_eq!(&*error.at.file, "bad.yaml");
 }

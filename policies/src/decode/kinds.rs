@@ -108,7 +108,7 @@ pub(super) fn classify(api_version: &str, kind: &str) -> Class {
     }
     let expected = ours
         .map(Kind::newest_api_version)
-        .or(other.map(|row| row.newest));
+        .or_else(|| other.map(|row| row.newest));
     expected.map_or(Class::UnknownKind, |expected| Class::UnknownVersion {
         expected,
     })

@@ -39,6 +39,20 @@ impl Code {
         }
     }
 
+    /// Whether it is about a reference to something that no document declares. It may live elsewhere, so `lint`
+    /// warns unless it is told that it sees everything; a running process does see everything.
+    pub const fn is_open_reference(self) -> bool {
+        const OPEN: &[Code] = &[UNKNOWN_HOST, UNKNOWN_SUBSET, UNKNOWN_GATEWAY, UNKNOWN_PORT];
+        let mut rest = OPEN;
+        while let [code, tail @ ..] = rest {
+            if code.0 == self.0 {
+                return true;
+            }
+            rest = tail;
+        }
+        false
+    }
+
     /// Its number.
     pub const fn number(self) -> u16 {
         self.0
