@@ -3,6 +3,7 @@
 mod cursor;
 mod document;
 mod fields;
+mod findings;
 mod fixes;
 mod formats;
 mod hints;
@@ -16,7 +17,7 @@ pub(crate) use cursor::{Context, Cursor, Decode};
 pub(crate) use document::{Document, file};
 pub(crate) use fields::Fields;
 pub(crate) use formats::{
-    CidrText, DurationOrZero, HostText, MAX_REGEX_SIZE, Percent, Port, RegexText, is_host_name,
-    whole_text_regex,
+    CidrText, DurationOrZero, HostText, MAX_REGEX_SIZE, Percent, Port, RegexBudget, RegexText,
+    is_host_name, whole_text_regex,
 };
 pub(crate) use paths::Paths;

@@ -4,6 +4,7 @@ pub mod codes;
 pub mod fix;
 mod path;
 mod render;
+mod safe_text;
 
 use std::fmt;
 
@@ -14,6 +15,8 @@ pub use codes::Code;
 pub use fix::{Edit, Fix};
 pub use path::DocPath;
 pub use render::{Paint, render, render_with};
+use safe_text::safe;
+pub(crate) use safe_text::{is_disguise, is_unseen};
 
 use crate::source::Location;
 
@@ -109,8 +112,8 @@ impl Diagnostic {
             code,
             severity,
             at,
-            path: path.to_string(),
-            message: message.into(),
+            path: safe(path.to_string()),
+            message: safe(message.into()),
             help: None,
             fix: None,
         }
@@ -119,15 +122,17 @@ impl Diagnostic {
     /// The same finding with a help line.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(safe(help.into()));
         self
     }
 
     /// The same finding with a help line if there is one.
     #[must_use]
-    pub fn with_help_if(mut self, help: Option<String>) -> Self {
-        self.help = help.or(self.help);
-        self
+    pub fn with_help_if(self, help: Option<String>) -> Self {
+        match help {
+            Some(help) => self.with_help(help),
+            None => self,
+        }
     }
 
     /// The same finding with a fix; its title is the help if there is no other.
@@ -142,7 +147,7 @@ impl Diagnostic {
         if let Some(fix) = &fix
             && self.help.is_none()
         {
-            self.help = Some(fix.title.clone());
+            self.help = Some(safe(fix.title.clone()));
         }
         self.fix = fix.or(self.fix);
         self
@@ -159,7 +164,10 @@ impl fmt::Display for Diagnostic {
         write!(
             f,
             "{}: {}[{}]: {}",
-            self.at, self.severity, self.code, self.message
+            safe(self.at.to_string()),
+            self.severity,
+            self.code,
+            self.message
         )?;
         match &self.help {
             Some(help) => write!(f, " (help: {help})"),
@@ -174,7 +182,7 @@ impl Serialize for Diagnostic {
         flat.serialize_field("code", &self.code)?;
         flat.serialize_field("severity", &self.severity)?;
         flat.serialize_field("message", &self.message)?;
-        flat.serialize_field("file", &*self.at.file)?;
+        flat.serialize_field("file", &safe(self.at.file.to_string()))?;
         flat.serialize_field("line", &self.at.line)?;
         flat.serialize_field("column", &self.at.column)?;
         flat.serialize_field("path", &self.path)?;

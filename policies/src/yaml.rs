@@ -2,6 +2,7 @@
 
 mod anchors;
 mod builder;
+mod characters;
 mod chunks;
 mod comments;
 mod parse;
@@ -16,6 +17,11 @@ pub(crate) struct Node {
     pub(crate) position: Position,
     /// The first position behind it: its last character, quote or bracket, no comment and no line break.
     pub(crate) end: Position,
+}
+
+impl Position {
+    /// The beginning of a text.
+    pub(crate) const START: Self = Self { line: 1, column: 1 };
 }
 
 /// A YAML value; plain scalars keep their text until the schema says what they should be.
@@ -71,9 +77,9 @@ pub(crate) fn is_null(text: &str) -> bool {
     matches!(text, "" | "~" | "null" | "Null" | "NULL")
 }
 
-/// Whether a plain scalar is a boolean for any YAML reader: YAML 1.1 also takes `yes`, `no`, `on` and `off`.
+/// Whether a plain scalar is a boolean for any YAML reader: YAML 1.1 also takes `yes`, `no`, `on`, `off`, `y` and `n`.
 pub(crate) fn is_bool(text: &str) -> bool {
-    ["true", "false", "yes", "no", "on", "off"]
+    ["true", "false", "yes", "no", "on", "off", "y", "n"]
         .iter()
         .any(|word| word.eq_ignore_ascii_case(text))
 }

@@ -3,7 +3,8 @@
 use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 
-use super::Paths;
+use super::findings::Findings;
+use super::{Paths, RegexBudget};
 use crate::diagnostic::{Code, Diagnostic, DocPath, Fix, codes};
 use crate::document::Spanned;
 use crate::mesh::Mesh;
@@ -20,7 +21,8 @@ pub(crate) struct Context<'a> {
     pub(crate) line_starts: OnceCell<Vec<usize>>,
     pub(crate) mesh: &'a Mesh,
     pub(crate) paths: &'a Paths,
-    pub(crate) diagnostics: RefCell<Vec<Diagnostic>>,
+    pub(crate) findings: Findings,
+    pub(crate) regexes: RegexBudget,
     /// What warnings call the document being read: `VirtualService my-app/product-service`.
     pub(crate) subject: RefCell<String>,
     /// Emptied lists of field names, to be used again.
@@ -29,7 +31,7 @@ pub(crate) struct Context<'a> {
 
 impl Context<'_> {
     pub(crate) fn report(&self, diagnostic: Diagnostic) {
-        self.diagnostics.borrow_mut().push(diagnostic);
+        self.findings.push(diagnostic);
     }
 
     pub(crate) fn location(&self, start: Position, end: Position) -> Location {

@@ -3,9 +3,10 @@
 use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 
+use super::findings::Findings;
 use super::kinds::{self, Class};
 use super::metadata::metadata;
-use super::{Context, Cursor, Fields, Paths, hints};
+use super::{Context, Cursor, Fields, Paths, RegexBudget, hints};
 use crate::diagnostic::{Diagnostic, DocPath, Fix, codes};
 use crate::document::{DocumentSet, Kind, Meta};
 use crate::mesh::Mesh;
@@ -33,12 +34,16 @@ pub(crate) fn file(
         line_starts: OnceCell::new(),
         mesh,
         paths,
-        diagnostics: RefCell::new(Vec::new()),
+        findings: Findings::default(),
+        regexes: RegexBudget::default(),
         subject: RefCell::new(String::new()),
         spare: RefCell::new(Vec::new()),
     };
     // One tree at a time: a tree is many times as large as its text.
     documents(file, diagnostics, |node| {
+        if context.findings.is_full() {
+            return;
+        }
         let cursor = Cursor {
             context: &context,
             node,
@@ -48,7 +53,7 @@ pub(crate) fn file(
         };
         document(&cursor, set);
     });
-    diagnostics.append(&mut context.diagnostics.into_inner());
+    diagnostics.append(&mut context.findings.into_diagnostics(&file.name));
 }
 
 fn document(cursor: &Cursor<'_>, set: &mut DocumentSet) {
@@ -191,7 +196,7 @@ fn read(kind: Kind, cursor: &Cursor<'_>, set: &mut DocumentSet) {
 
 /// Reads one document and keeps it if nothing in it is an error.
 fn keep<D: Document>(kind: Kind, cursor: &Cursor<'_>, kept: &mut Vec<Arc<D>>) {
-    let before = cursor.context.diagnostics.borrow().len();
+    let before = cursor.context.findings.errors();
     let document = cursor.fields(|f| {
         for known in ["apiVersion", "kind", "status"] {
             f.get(known);
@@ -215,13 +220,7 @@ fn keep<D: Document>(kind: Kind, cursor: &Cursor<'_>, kept: &mut Vec<Arc<D>>) {
         });
         spec.fields(|f| D::spec(meta, f)).filter(|_| named)
     });
-    let clean = cursor
-        .context
-        .diagnostics
-        .borrow()
-        .iter()
-        .skip(before)
-        .all(|diagnostic| !diagnostic.is_error());
+    let clean = cursor.context.findings.errors() == before;
     kept.extend(document.filter(|_| clean).map(Arc::new));
 }
 

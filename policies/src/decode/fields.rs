@@ -226,6 +226,9 @@ impl<'a> Fields<'a> {
             .filter(|entry| !self.known.contains(&&*entry.key))
         {
             any = true;
+            if self.cursor.context.findings.is_full() {
+                break;
+            }
             let path = self.cursor.path.key(&entry.key);
             let message = format!("unknown field `{}`", shortened(&entry.key));
             let at = self.cursor.context.location(entry.position, entry.end);

@@ -12,6 +12,8 @@ use crate::yaml::{Value, shortened};
 const MAX_REGEX: usize = 1024;
 /// Largest compiled regular expression, in bytes.
 pub(crate) const MAX_REGEX_SIZE: usize = 1 << 20;
+/// Largest sum over the regular expressions of one file, in bytes.
+const MAX_REGEX_SUM: usize = 64 << 20;
 
 /// A duration of at least one millisecond.
 impl Decode for Duration {
@@ -230,15 +232,25 @@ impl Decode for RegexText {
             cursor.error(codes::INVALID_REGEX, message, None);
             return None;
         }
-        // By itself first: `a)|(b` would only make sense between the anchors' parentheses.
-        let alone = regex::bytes::RegexBuilder::new(text)
-            .size_limit(MAX_REGEX_SIZE)
-            .build();
-        match alone.and_then(|_| whole_text_regex(text)) {
-            Ok(_) => Some(Self(text.to_owned())),
+        let budget = &cursor.context.regexes;
+        match weigh(text, budget.is_spent()) {
+            Ok(weight) if budget.add(weight) => Some(Self(text.to_owned())),
+            Ok(_) => {
+                cursor.error(
+                    codes::INVALID_REGEX,
+                    "the regular expressions of this file are too large together",
+                    Some(
+                        "use prefixes, bounded repetitions and ASCII classes, or several files"
+                            .to_owned(),
+                    ),
+                );
+                None
+            }
             Err(error) => {
                 let reason = match &error {
                     regex::Error::CompiledTooBig(_) => {
+                        // Finding that out was as much work as compiling it.
+                        budget.add(MAX_REGEX_SIZE);
                         "it grows too large when compiled".to_owned()
                     }
                     other => last_line(&other.to_string()),
@@ -254,10 +266,53 @@ impl Decode for RegexText {
     }
 }
 
+/// How large the regular expressions of a file are when compiled.
+#[derive(Debug, Default)]
+pub(crate) struct RegexBudget(std::cell::Cell<usize>);
+
+impl RegexBudget {
+    /// Whether nothing more fits.
+    fn is_spent(&self) -> bool {
+        self.0.get() > MAX_REGEX_SUM
+    }
+
+    /// Whether one more of this weight fits.
+    fn add(&self, weight: usize) -> bool {
+        self.0.set(self.0.get().saturating_add(weight));
+        !self.is_spent()
+    }
+}
+
+/// About how large a regular expression is when compiled, in bytes: the first of these limits that it keeps.
+/// With `syntax_only` it is not compiled.
+fn weigh(text: &str, syntax_only: bool) -> Result<usize, regex::Error> {
+    // By itself first: `a)|(b` would only make sense between the anchors' parentheses. Size does not matter here.
+    let alone = regex::bytes::RegexBuilder::new(text).size_limit(0).build();
+    match alone {
+        Ok(_) | Err(regex::Error::CompiledTooBig(_)) => {}
+        Err(error) => return Err(error),
+    }
+    if syntax_only {
+        return Ok(0);
+    }
+    for limit in [4 << 10, 16 << 10, 64 << 10, 256 << 10] {
+        match sized_regex(text, limit) {
+            Ok(_) => return Ok(limit),
+            Err(regex::Error::CompiledTooBig(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    whole_text_regex(text).map(|_| MAX_REGEX_SIZE)
+}
+
 /// A regular expression that must match the whole text; good for every [`RegexText`].
 pub(crate) fn whole_text_regex(pattern: &str) -> Result<regex::bytes::Regex, regex::Error> {
+    sized_regex(pattern, MAX_REGEX_SIZE)
+}
+
+fn sized_regex(pattern: &str, limit: usize) -> Result<regex::bytes::Regex, regex::Error> {
     regex::bytes::RegexBuilder::new(&format!("\\A(?:{pattern})\\z"))
-        .size_limit(MAX_REGEX_SIZE)
+        .size_limit(limit)
         .build()
 }
 

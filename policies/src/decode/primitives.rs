@@ -52,7 +52,7 @@ impl Decode for f64 {
     }
 }
 
-/// The whole number of an unquoted scalar, if it is one.
+/// The whole number of an unquoted scalar, if it is one to every YAML reader: `0777` is 777 or 511, so it is neither.
 pub(super) fn integer(cursor: &Cursor<'_>) -> Option<i64> {
     let Value::Scalar {
         text,
@@ -61,10 +61,14 @@ pub(super) fn integer(cursor: &Cursor<'_>) -> Option<i64> {
     else {
         return None;
     };
-    match text.strip_prefix("0x") {
-        Some(hex) => i64::from_str_radix(hex, 16).ok(),
-        None => text.parse().ok(),
+    if let Some(hex) = text.strip_prefix("0x") {
+        // No second sign behind the prefix.
+        let digits = hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+        return digits.then(|| i64::from_str_radix(hex, 16).ok()).flatten();
     }
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let octal = digits.len() > 1 && digits.starts_with('0');
+    if octal { None } else { text.parse().ok() }
 }
 
 impl<T: Decode> Decode for Spanned<T> {

@@ -97,6 +97,10 @@ codes! {
     YAML_UNSUPPORTED = "PC0005";
     /// The text is not UTF-8.
     NOT_UTF8 = "PC0006";
+    /// A control character, a change of direction, a lone carriage return or a byte order mark inside the text.
+    UNSAFE_CHARACTER = "PC0030";
+    /// A character that nobody sees.
+    INVISIBLE_CHARACTER = "PC0031";
 
     /// A document without `apiVersion` or `kind`, or not a mapping.
     NOT_A_DOCUMENT = "PC0101";

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Patch, Renderer, Snippet};
 
+use super::safe_text::safe;
 use super::{Diagnostic, Fix, Severity};
 use crate::source::{Lines, SourceFile};
-use excerpt::Excerpt;
+use excerpt::{Excerpt, is_honest};
 
 /// How findings are rendered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,7 +78,7 @@ fn one(out: &mut String, diagnostic: &Diagnostic, lines: Option<&Lines<'_>>, ren
     }
     let snippet = Snippet::source(excerpt.text)
         .line_start(excerpt.first_line)
-        .path(&*diagnostic.at.file)
+        .path(safe(diagnostic.at.file.to_string()))
         .annotation(annotation);
     let id = diagnostic.code.to_string();
     let title = level.primary_title(diagnostic.message.as_str()).id(id);
@@ -97,6 +98,7 @@ fn one(out: &mut String, diagnostic: &Diagnostic, lines: Option<&Lines<'_>>, ren
 fn patches<'a>(fix: &'a Fix, lines: &Lines<'a>) -> Option<Snippet<'a, Patch<'a>>> {
     const MOST_LINES: u32 = 24;
     const MOST_EDITS: usize = 12;
+    const MOST_BYTES: usize = 8_000;
     if fix.edits.len() > MOST_EDITS {
         return None;
     }
@@ -109,8 +111,12 @@ fn patches<'a>(fix: &'a Fix, lines: &Lines<'a>) -> Option<Snippet<'a, Patch<'a>>
     let end = lines
         .line(last)
         .map_or_else(|| lines.text().len(), |line| line.end);
-    let mut snippet =
-        Snippet::source(lines.text().get(begin..end)?).line_start(usize::try_from(first).ok()?);
+    let shown = lines.text().get(begin..end)?;
+    let honest = is_honest(shown) && fix.edits.iter().all(|edit| is_honest(&edit.text));
+    if shown.len() > MOST_BYTES || !honest {
+        return None;
+    }
+    let mut snippet = Snippet::source(shown).line_start(usize::try_from(first).ok()?);
     for edit in &fix.edits {
         let range = lines.range(edit.start, edit.end)?;
         let range = range.start.checked_sub(begin)?..range.end.checked_sub(begin)?;

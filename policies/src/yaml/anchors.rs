@@ -6,19 +6,29 @@ use super::{Node, Value};
 
 /// Values that aliases and anchors of one document may copy in total.
 const MAX_COPIED_NODES: usize = 20_000;
+/// Bytes of text in those values: a few long texts are as heavy as many short ones.
+const MAX_COPIED_BYTES: usize = 4 << 20;
 
 /// The anchored values of one document.
 #[derive(Debug, Default)]
 pub(super) struct Anchors {
     by_id: HashMap<usize, Anchored>,
-    copied: usize,
+    copied_nodes: usize,
+    copied_bytes: usize,
 }
 
 #[derive(Debug)]
 struct Anchored {
     node: Node,
+    size: Size,
+}
+
+/// What a copy of a value costs.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    nodes: usize,
+    bytes: usize,
     depth: usize,
-    count: usize,
 }
 
 /// Why an alias is not followed.
@@ -36,30 +46,25 @@ impl Anchors {
         if id == 0 {
             return Ok(());
         }
-        let (count, depth) = measure(node);
-        self.spend(count)?;
-        self.by_id.insert(
-            id,
-            Anchored {
-                node: node.clone(),
-                depth,
-                count,
-            },
-        );
+        let size = measure(node);
+        self.spend(size)?;
+        let node = node.clone();
+        self.by_id.insert(id, Anchored { node, size });
         Ok(())
     }
 
     /// A copy of an anchored value, and how deep it is.
     pub(super) fn copy(&mut self, id: usize) -> Result<(Node, usize), AliasProblem> {
-        let count = self.by_id.get(&id).ok_or(AliasProblem::Unknown)?.count;
-        self.spend(count)?;
+        let size = self.by_id.get(&id).ok_or(AliasProblem::Unknown)?.size;
+        self.spend(size)?;
         let anchored = self.by_id.get(&id).ok_or(AliasProblem::Unknown)?;
-        Ok((anchored.node.clone(), anchored.depth))
+        Ok((anchored.node.clone(), size.depth))
     }
 
-    fn spend(&mut self, count: usize) -> Result<(), AliasProblem> {
-        self.copied = self.copied.saturating_add(count);
-        if self.copied > MAX_COPIED_NODES {
+    fn spend(&mut self, size: Size) -> Result<(), AliasProblem> {
+        self.copied_nodes = self.copied_nodes.saturating_add(size.nodes);
+        self.copied_bytes = self.copied_bytes.saturating_add(size.bytes);
+        if self.copied_nodes > MAX_COPIED_NODES || self.copied_bytes > MAX_COPIED_BYTES {
             Err(AliasProblem::Budget)
         } else {
             Ok(())
@@ -67,14 +72,30 @@ impl Anchors {
     }
 }
 
-/// How many values, and how deep; the depth is bounded by the builder.
-fn measure(node: &Node) -> (usize, usize) {
-    let children: Vec<(usize, usize)> = match &node.value {
-        Value::Scalar { .. } => Vec::new(),
-        Value::Sequence(items) => items.iter().map(measure).collect(),
-        Value::Mapping(entries) => entries.iter().map(|entry| measure(&entry.value)).collect(),
+/// Adds up a tree; its depth is bounded by the builder.
+fn measure(node: &Node) -> Size {
+    let mut size = Size {
+        nodes: 1,
+        bytes: 0,
+        depth: 0,
     };
-    let count = children.iter().map(|(count, _)| count).sum::<usize>() + 1;
-    let depth = children.iter().map(|(_, depth)| *depth).max().unwrap_or(0) + 1;
-    (count, depth)
+    let mut add = |child: &Node| {
+        let child = measure(child);
+        size.nodes = size.nodes.saturating_add(child.nodes);
+        size.bytes = size.bytes.saturating_add(child.bytes);
+        size.depth = size.depth.max(child.depth);
+    };
+    match &node.value {
+        Value::Scalar { text, .. } => size.bytes = text.len(),
+        Value::Sequence(items) => items.iter().for_each(add),
+        Value::Mapping(entries) => {
+            for entry in entries {
+                add(&entry.value);
+            }
+            let keys: usize = entries.iter().map(|entry| entry.key.len()).sum();
+            size.bytes = size.bytes.saturating_add(keys);
+        }
+    }
+    size.depth += 1;
+    size
 }

@@ -14,6 +14,8 @@ const MAX_DEPTH: usize = 64;
 const MAX_NODES: usize = 200_000;
 /// How long one scalar may be, in bytes.
 const MAX_SCALAR: usize = 2 << 20;
+/// How many problems of one document are kept.
+const MAX_PROBLEMS: usize = 100;
 
 /// Something wrong with the YAML of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,6 +165,13 @@ impl Builder {
         }
     }
 
+    /// Keeps a problem that does not stop the reading; beyond a bound nobody reads them.
+    fn note(&mut self, problem: Problem) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(problem);
+        }
+    }
+
     fn open(
         &mut self,
         anchor: usize,
@@ -205,13 +214,13 @@ impl Builder {
                 None => match node.value {
                     Value::Scalar { text, .. } => *key = Some((text, node.position, node.end)),
                     Value::Sequence(_) | Value::Mapping(_) => {
+                        *key = Some(("?".into(), node.position, node.end));
                         let message = "a key is a list or a mapping, expected a text";
-                        self.problems.push(Problem::new(
+                        self.note(Problem::new(
                             codes::YAML_UNSUPPORTED,
                             node.position,
                             message,
                         ));
-                        *key = Some(("?".into(), node.position, node.end));
                     }
                 },
             },
@@ -228,8 +237,7 @@ impl Builder {
         let known = ["str", "int", "float", "bool", "null", "seq", "map"];
         if !tag.is_yaml_core_schema() || !known.contains(&tag.suffix.as_str()) {
             let message = format!("the tag `{}` is not supported", shortened(&tag.to_string()));
-            self.problems
-                .push(Problem::new(codes::YAML_UNSUPPORTED, position, message));
+            self.note(Problem::new(codes::YAML_UNSUPPORTED, position, message));
         }
         tag.suffix == "str"
     }
@@ -246,7 +254,7 @@ impl Builder {
                     "the key `{}` stands twice in one mapping",
                     shortened(&entry.key)
                 );
-                self.problems.push(Problem {
+                self.note(Problem {
                     end: entry.end,
                     ..Problem::new(codes::DUPLICATE_KEY, entry.position, message)
                 });
@@ -278,7 +286,7 @@ impl Builder {
                     );
                 } else {
                     let message = "`<<` merges a mapping or a list of mappings";
-                    self.problems.push(Problem::new(
+                    self.note(Problem::new(
                         codes::YAML_UNSUPPORTED,
                         merge.position,
                         message,

@@ -9,16 +9,20 @@ pub(super) struct Chunk<'a> {
 }
 
 /// Cuts before every line that begins with `---`. YAML 1.2 §9.1.2 forbids such a line inside any scalar, so no document
-/// is cut in two. Directives and comments before the first marker stay with the document that follows.
-pub(super) fn chunks(text: &str) -> Vec<Chunk<'_>> {
+/// is cut in two. Directives and comments before the first marker stay with the document that follows. Behind `most`
+/// chunks the rest stays one.
+pub(super) fn chunks(text: &str, most: usize) -> Vec<Chunk<'_>> {
     let mut chunks = Vec::new();
     let mut begin = 0;
     let mut lines_before = 0;
     let mut offset = 0;
     let mut substance = false;
+    // Behind `...`: directives belong to the next document.
+    let mut ended = false;
     let mut line_number = 0_u32;
     for line in text.split_inclusive('\n') {
-        if is_marker(line) && substance {
+        let cut = is_marker(line) || (ended && line.starts_with('%'));
+        if cut && substance && chunks.len() < most {
             chunks.extend(
                 text.get(begin..offset)
                     .map(|text| Chunk { text, lines_before }),
@@ -27,7 +31,9 @@ pub(super) fn chunks(text: &str) -> Vec<Chunk<'_>> {
             lines_before = line_number;
         }
         let content = line.trim();
-        substance |= is_marker(line) || !(content.is_empty() || content.starts_with(['#', '%']));
+        let idle = content.is_empty() || line.starts_with(['#', '%']);
+        substance = is_marker(line) || !idle || (substance && begin != offset);
+        ended = is_line(line, "...") || (ended && idle);
         offset += line.len();
         line_number = line_number.saturating_add(1);
     }
@@ -40,7 +46,11 @@ pub(super) fn chunks(text: &str) -> Vec<Chunk<'_>> {
 }
 
 fn is_marker(line: &str) -> bool {
-    line.strip_prefix("---")
+    is_line(line, "---")
+}
+
+fn is_line(line: &str, marker: &str) -> bool {
+    line.strip_prefix(marker)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
 }
 
@@ -50,8 +60,8 @@ mod tests {
 
     #[test]
     fn cuts_at_markers_only() {
-        let text = "# head\n%YAML 1.2\n---\na: 1\n---\nb: |\n  ---\n  x\n---more: 2\n--- # c\nc: 3";
-        let cut: Vec<_> = chunks(text)
+        let text = "# head\n%YAML 1.2\n---\na: 1\n---\nb: |\n  ---\n  x\n---more: 2\n--- # c\nc: 3\n...\n# e\n%YAML 1.2\n---\nd: 4";
+        let cut: Vec<_> = chunks(text, 100)
             .iter()
             .map(|chunk| (chunk.lines_before, chunk.text))
             .collect();
@@ -60,7 +70,8 @@ mod tests {
             [
                 (0, "# head\n%YAML 1.2\n---\na: 1\n"),
                 (4, "---\nb: |\n  ---\n  x\n---more: 2\n"),
-                (9, "--- # c\nc: 3"),
+                (9, "--- # c\nc: 3\n...\n# e\n"),
+                (13, "%YAML 1.2\n---\nd: 4"),
             ]
         );
     }
