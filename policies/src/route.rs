@@ -6,7 +6,9 @@ mod compile;
 mod headers;
 mod hosts;
 mod matching;
+mod prefixes;
 mod rewrite;
+mod rule_list;
 mod rules;
 
 use std::sync::Arc;
@@ -98,7 +100,7 @@ pub struct RouteTable {
     /// On a sidecar: hosts that are no declared service, on any port.
     pub(crate) anywhere: hosts::HostTable,
     pub(crate) kind: TableKind,
-    pub(crate) rules: Box<[compile::RuleList]>,
+    pub(crate) rules: Box<[Arc<rule_list::RuleList>]>,
 }
 
 /// How a table reads the port of a request.

@@ -8,16 +8,13 @@ use std::sync::Arc;
 pub(crate) use gateway::server_host;
 
 use super::check::check;
-use super::rules::CompiledRule;
+use super::rule_list::RuleList;
 use super::{Compiled, Proxy, RouteTable};
 use crate::cluster::{ClusterBuilder, Rules};
 use crate::diagnostic::Diagnostic;
 use crate::document::DocumentSet;
 use crate::mesh::Mesh;
 use crate::registry::Registry;
-
-/// The rules of a host, in order; shared by the names of one service.
-pub(crate) type RuleList = Arc<[CompiledRule]>;
 
 pub(super) fn compile(
     documents: &DocumentSet,
@@ -49,7 +46,7 @@ pub(super) fn compile(
 }
 
 /// Keeps a list and says where it stands.
-fn keep(lists: &mut Vec<RuleList>, list: RuleList) -> u32 {
+fn keep(lists: &mut Vec<Arc<RuleList>>, list: Arc<RuleList>) -> u32 {
     let index = u32::try_from(lists.len()).unwrap_or(u32::MAX);
     lists.push(list);
     index

@@ -77,8 +77,5 @@ pub(super) fn find<'a>(table: &'a RouteTable, request: &RequestView<'_>) -> Opti
         (None, TableKind::Gateway, _) => return None,
     };
     let rules = table.rules.get(usize::try_from(list).ok()?)?;
-    rules
-        .iter()
-        .find(|rule| rule.condition.matches(request))
-        .map(|rule| &rule.route)
+    rules.find(request).map(|rule| &*rule.route)
 }

@@ -56,15 +56,15 @@ impl Text {
 impl Condition {
     /// Whether a request fits.
     pub(crate) fn matches(&self, request: &RequestView<'_>) -> bool {
-        let fits = |text: &Option<Text>, value: &str| {
-            text.as_ref()
-                .is_none_or(|text| text.matches(value.as_bytes()))
-        };
+        fits(self.uri.as_ref(), request.path) && self.matches_beyond_path(request)
+    }
+
+    /// Whether everything but the path of a request fits.
+    pub(crate) fn matches_beyond_path(&self, request: &RequestView<'_>) -> bool {
         self.port.is_none_or(|port| port == request.port)
-            && fits(&self.uri, request.path)
-            && fits(&self.method, request.method)
-            && fits(&self.authority, request.host)
-            && fits(&self.scheme, request.scheme)
+            && fits(self.method.as_ref(), request.method)
+            && fits(self.authority.as_ref(), request.host)
+            && fits(self.scheme.as_ref(), request.scheme)
             && self
                 .headers
                 .iter()
@@ -87,8 +87,12 @@ impl Condition {
             Some(Text::Regex(regex)) => matches!(regex.as_str(), "\\A(?:.*)\\z" | "\\A(?:/.*)\\z"),
             Some(_) => false,
         };
-        any_path
-            && self.scheme.is_none()
+        any_path && self.is_path_only()
+    }
+
+    /// Whether only the path is asked for, if anything is.
+    pub(crate) fn is_path_only(&self) -> bool {
+        self.scheme.is_none()
             && self.method.is_none()
             && self.authority.is_none()
             && self.port.is_none()
@@ -96,6 +100,10 @@ impl Condition {
             && self.without_headers.is_empty()
             && self.query_params.is_empty()
     }
+}
+
+fn fits(text: Option<&Text>, value: &str) -> bool {
+    text.is_none_or(|text| text.matches(value.as_bytes()))
 }
 
 /// Each value of a repeated header is looked at alone, as Envoy does since CVE-2026-26308.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, StatusCode};
 
 use super::matching::{Condition, Text};
+use super::rule_list::CompiledRule;
 use super::{
     DirectResponse, HeaderOps, HttpRoute, PathRewrite, Redirect, Rewrite, RouteAction,
     WeightedCluster, WeightedClusters,
@@ -17,13 +18,6 @@ use crate::document::{
 };
 use crate::registry::{Registry, Service, ServicePort};
 use crate::workload::Workload;
-
-/// One match of one rule.
-#[derive(Clone, Debug)]
-pub(crate) struct CompiledRule {
-    pub(crate) condition: Condition,
-    pub(crate) route: HttpRoute,
-}
 
 /// Where compiled rules will stand.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +56,7 @@ pub(super) fn compile(
         let Some(action) = action(rule, document, listener, registry, clusters) else {
             continue;
         };
-        let base = HttpRoute {
+        let base = Arc::new(HttpRoute {
             name: rule.name.as_deref().map(Arc::from),
             virtual_service: Arc::clone(&name),
             at: rule.at.clone(),
@@ -71,15 +65,15 @@ pub(super) fn compile(
             rewrite: None,
             request_headers: HeaderOps::compile(&rule.headers.request),
             response_headers: HeaderOps::compile(&rule.headers.response),
-        };
+        });
         for found in alternatives {
-            let rewrite = rule
-                .rewrite
-                .as_ref()
-                .map(|rewrite| self::rewrite(rewrite, found));
-            let route = HttpRoute {
-                rewrite,
-                ..base.clone()
+            let route = match &rule.rewrite {
+                None => Arc::clone(&base),
+                // What is rewritten is what this alternative matches.
+                Some(rewrite) => Arc::new(HttpRoute {
+                    rewrite: Some(self::rewrite(rewrite, found)),
+                    ..HttpRoute::clone(&base)
+                }),
             };
             let condition = condition(found, listener);
             let everything = condition.is_catch_all();
@@ -362,7 +356,7 @@ pub(super) fn default_rule(service: &Service, cluster: ClusterIndex) -> Option<C
     };
     Some(CompiledRule {
         condition: Condition::default(),
-        route: HttpRoute {
+        route: Arc::new(HttpRoute {
             name: Some("default".into()),
             virtual_service: Arc::clone(&service.host),
             at: service.at.clone(),
@@ -371,6 +365,6 @@ pub(super) fn default_rule(service: &Service, cluster: ClusterIndex) -> Option<C
             rewrite: None,
             request_headers: HeaderOps::default(),
             response_headers: HeaderOps::default(),
-        },
+        }),
     })
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{RuleList, empty, keep};
+use super::{empty, keep};
 use crate::cluster::ClusterBuilder;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::document::{DocumentSet, Gateway, Server, VirtualService};
@@ -12,14 +12,15 @@ use crate::registry::Registry;
 use crate::route::check::qualified_gateway;
 use crate::route::hosts::HostTable;
 use crate::route::matching::Condition;
-use crate::route::rules::{CompiledRule, Listener, compile as compile_rules};
+use crate::route::rule_list::{CompiledRule, RuleList};
+use crate::route::rules::{Listener, compile as compile_rules};
 use crate::route::{HeaderOps, HttpRoute, Redirect, RouteAction, RouteTable, TableKind};
 use crate::workload::Workload;
 
 /// The rules of one port by host pattern.
 #[derive(Default)]
 struct Hosts {
-    routes: HashMap<HostPattern, Vec<RuleList>>,
+    routes: HashMap<HostPattern, Vec<Arc<RuleList>>>,
     /// `httpsRedirect` is for every request of a host, whatever else is written about it.
     redirects: HashMap<HostPattern, CompiledRule>,
 }
@@ -73,7 +74,8 @@ pub(super) fn compile(
                     gateway: &name,
                     source: None,
                 };
-                let rules: RuleList = compile_rules(document, listener, registry, clusters).into();
+                let rules = compile_rules(document, listener, registry, clusters);
+                let rules = Arc::new(RuleList::new(rules));
                 for pattern in patterns {
                     hosts
                         .routes
@@ -94,12 +96,15 @@ pub(super) fn compile(
 
 fn table(ports: BTreeMap<u16, Hosts>) -> RouteTable {
     let mut table = empty(TableKind::Gateway);
-    let mut lists: Vec<RuleList> = Vec::new();
+    let mut lists: Vec<Arc<RuleList>> = Vec::new();
     let mut listeners = Vec::new();
     for (port, hosts) in ports {
         let mut host_table = HostTable::default();
         for (pattern, rule) in hosts.redirects {
-            host_table.insert(&pattern, keep(&mut lists, Arc::from([rule])));
+            host_table.insert(
+                &pattern,
+                keep(&mut lists, Arc::new(RuleList::new(vec![rule]))),
+            );
         }
         for (pattern, documents) in hosts.routes {
             let list = match documents.as_slice() {
@@ -109,7 +114,7 @@ fn table(ports: BTreeMap<u16, Hosts>) -> RouteTable {
                     let rules = || several.iter().flat_map(|rules| rules.iter());
                     let specific = rules().filter(|rule| !rule.condition.is_catch_all());
                     let everything = rules().filter(|rule| rule.condition.is_catch_all());
-                    specific.chain(everything).cloned().collect()
+                    Arc::new(RuleList::new(specific.chain(everything).cloned().collect()))
                 }
             };
             host_table.insert(&pattern, keep(&mut lists, list));
@@ -170,7 +175,7 @@ fn shared_hosts(
 fn redirect(gateway: &Gateway, server: &Server, name: &str) -> CompiledRule {
     CompiledRule {
         condition: Condition::default(),
-        route: HttpRoute {
+        route: Arc::new(HttpRoute {
             name: server.name.as_deref().map(Into::into),
             virtual_service: name.into(),
             at: server
@@ -183,7 +188,7 @@ fn redirect(gateway: &Gateway, server: &Server, name: &str) -> CompiledRule {
             rewrite: None,
             request_headers: HeaderOps::default(),
             response_headers: HeaderOps::default(),
-        },
+        }),
     }
 }
 

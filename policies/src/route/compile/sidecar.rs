@@ -9,8 +9,8 @@ use crate::diagnostic::{Diagnostic, codes};
 use crate::document::{DocumentSet, Spanned, VirtualService};
 use crate::host::HostPattern;
 use crate::registry::{Registry, Service, ServicePort};
-use crate::route::compile::RuleList;
 use crate::route::hosts::HostTable;
+use crate::route::rule_list::RuleList;
 use crate::route::rules::{Listener, compile as compile_rules, default_rule};
 use crate::route::{RouteTable, TableKind};
 use crate::workload::Workload;
@@ -25,20 +25,20 @@ pub(super) fn compile(
 ) -> RouteTable {
     let owners = owners(documents, registry, clusters);
     let mut table = empty(TableKind::Sidecar);
-    let mut lists: Vec<RuleList> = Vec::new();
+    let mut lists: Vec<Arc<RuleList>> = Vec::new();
     let mut listeners: BTreeMap<u16, HostTable> = BTreeMap::new();
     for service in registry.services() {
         let document = owners.of(service);
         let names = names(service, registry, workload);
         let default = default_port(service);
         for port in service.ports.iter().filter(|port| port.protocol.is_http()) {
-            let rules: RuleList = if let Some(document) = document {
+            let rules = if let Some(document) = document {
                 let listener = Listener {
                     port: Some(port.number),
                     gateway: MESH,
                     source: Some(workload),
                 };
-                compile_rules(document, listener, registry, clusters).into()
+                compile_rules(document, listener, registry, clusters)
             } else {
                 let cluster = clusters.cluster(service, port, None);
                 cluster
@@ -46,7 +46,7 @@ pub(super) fn compile(
                     .into_iter()
                     .collect()
             };
-            let list = keep(&mut lists, rules);
+            let list = keep(&mut lists, Arc::new(RuleList::new(rules)));
             let of_port = listeners.entry(port.number).or_default();
             for name in &names {
                 of_port.insert(name, list);
@@ -65,7 +65,7 @@ pub(super) fn compile(
         let rules = compile_rules(document, listener, registry, clusters);
         table
             .anywhere
-            .insert(pattern, keep(&mut lists, rules.into()));
+            .insert(pattern, keep(&mut lists, Arc::new(RuleList::new(rules))));
     }
     table.listeners = listeners.into_iter().collect();
     table.rules = lists.into();
