@@ -20,7 +20,6 @@ use std::path::Path;
 use authz::PolicySet;
 use policies::load::load;
 use policies::mesh::Mesh;
-use policies::registry::Registry;
 use policies::route::{Proxy, RouteTable};
 use policies::source::SourceFile;
 use policies::workload::Workload;
@@ -78,21 +77,24 @@ fn measure(files: &[SourceFile], documents: usize) {
     let loaded = step("load", || load(files, &mesh));
     let documents = &loaded.documents;
     assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics);
-    let registry = step("registry", || Registry::build(documents, &mesh)).0;
+    let (registry, found) = step("check", || policies::check::check(documents, &mesh));
+    assert!(found.is_empty(), "{:?}", found.first());
+    let found = step("check of policies", || {
+        authz::check::check(documents, &registry, &mesh)
+    });
+    assert!(found.is_empty(), "{:?}", found.first());
     let shared = cpu() - begin;
     for (name, proxy) in [
         ("gateway", Proxy::Gateway { workload: &edge }),
         ("sidecar", Proxy::Sidecar { workload: &side }),
     ] {
         let before = cpu();
-        let (compiled, found) = step(&format!("routes of a {name}"), || {
+        let compiled = step(&format!("routes of a {name}"), || {
             RouteTable::compile(documents, &registry, &mesh, proxy)
         });
-        assert!(found.is_empty(), "{found:?}");
-        let (policies, found) = step(&format!("policies of a {name}"), || {
+        let policies = step(&format!("policies of a {name}"), || {
             PolicySet::compile(documents, proxy.workload(), &mesh)
         });
-        assert!(found.is_empty(), "{found:?}");
         println!(
             "{name}: {} clusters, {} policies; {:.0} ms of CPU from texts to tables",
             compiled.clusters.len(),

@@ -1,185 +1,58 @@
-//! One compiled field of a rule: what it looks at, and what it wants or refuses to see there.
+//! Whether the security documents of a set are good: the same for every workload that might ask.
 
-use std::net::IpAddr;
+mod peers;
 
-use http::{HeaderMap, HeaderName};
-
-use crate::{
-    cidr::Cidr,
-    decision::Action,
-    facts::{Facts, HttpFacts},
-    matcher::Pattern,
-    principal::IdentityPattern,
-    template::{Breadth, Template},
+use identity::id::SpiffeId;
+use policies::{
+    diagnostic::{Diagnostic, codes},
+    document::DocumentSet,
+    mesh::Mesh,
+    registry::Registry,
 };
+use std::collections::HashSet;
 
-/// A field with its values; any of them may match.
-#[derive(Debug, Clone)]
-pub(crate) struct Check {
-    pub(crate) subject: Subject,
-    pub(crate) wants: Wants,
+use crate::compile;
+
+/// Checks every security document, and that the identities which endpoints must prove can be proved.
+///
+/// The findings are in the order of (file, position); with an error among them the set must not be put in force.
+pub fn check(documents: &DocumentSet, registry: &Registry, mesh: &Mesh) -> Vec<Diagnostic> {
+    let mut found = compile::findings(documents, mesh);
+    peers::check(documents, mesh, &mut found);
+    identities(registry, &mut found);
+    found.sort_by(|a, b| (&a.at, a.code).cmp(&(&b.at, b.code)));
+    found.dedup();
+    found
 }
 
-/// `values` or `notValues`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wants {
-    /// One of the values.
-    Match,
-    /// None of the values; true where there is nothing to look at.
-    NoMatch,
-}
-
-/// What is looked at, with the values.
-#[derive(Debug, Clone)]
-pub(crate) enum Subject {
-    Identity(Box<[IdentityPattern]>),
-    SourceIp(Box<[Cidr]>),
-    RemoteIp(Box<[Cidr]>),
-    DestinationIp(Box<[Cidr]>),
-    DestinationPort(Box<[u16]>),
-    Sni(Box<[Pattern]>),
-    Http(HttpSubject),
-}
-
-/// What only HTTP has.
-#[derive(Debug, Clone)]
-pub(crate) enum HttpSubject {
-    /// `hosts`: without regard to case.
-    Host(Box<[Pattern]>),
-    /// `request.headers[host]` and `[:authority]`: with regard to case.
-    Authority(Box<[Pattern]>),
-    Method(Box<[Pattern]>),
-    Path(Box<[PathPattern]>),
-    Header(HeaderName, Box<[Pattern]>),
-}
-
-/// A value of `paths`.
-#[derive(Debug, Clone)]
-pub(crate) enum PathPattern {
-    Text(Pattern),
-    Template(Template),
-}
-
-impl Check {
-    /// Whether opaque TCP has nothing to look at here.
-    pub(crate) const fn is_http_only(&self) -> bool {
-        matches!(self.subject, Subject::Http(_))
-    }
-
-    /// Whether the field lets the rule match.
-    ///
-    /// On TCP an HTTP field holds: Istio drops it from a DENY rule, and drops an ALLOW rule as a whole
-    /// (which [`crate::rule::Rule`] has done before it comes here).
-    pub(crate) fn holds(&self, facts: &Facts<'_>, action: Action) -> bool {
-        let matched = match &self.subject {
-            Subject::Identity(patterns) => facts
-                .peer
-                .is_some_and(|peer| patterns.iter().any(|pattern| pattern.matches(peer))),
-            Subject::SourceIp(blocks) => any_block(blocks, facts.source_ip),
-            Subject::RemoteIp(blocks) => any_block(blocks, facts.remote_ip),
-            Subject::DestinationIp(blocks) => any_block(blocks, facts.destination_ip),
-            Subject::DestinationPort(ports) => ports.contains(&facts.destination_port),
-            Subject::Sni(patterns) => facts.sni.is_some_and(|sni| {
-                patterns
-                    .iter()
-                    .any(|pattern| pattern.matches(sni.as_bytes()))
-            }),
-            Subject::Http(subject) => match &facts.http {
-                Some(http) => subject.matches(http, Reading::of(action, self.wants)),
-                None => return true,
-            },
-        };
-        match self.wants {
-            Wants::Match => matched,
-            Wants::NoMatch => !matched,
+/// Endpoints whose identity no certificate could have: they are errors, not surprises at request time.
+fn identities(registry: &Registry, found: &mut Vec<Diagnostic>) {
+    let mut good: HashSet<&str> = HashSet::new();
+    for service in registry.services() {
+        for endpoint in service.endpoints.iter().map(|found| &found.endpoint) {
+            let Some(expected) = endpoint.expected.as_deref() else {
+                continue;
+            };
+            if good.contains(expected) {
+                continue;
+            }
+            match SpiffeId::parse(expected) {
+                Ok(_) => {
+                    good.insert(expected);
+                }
+                Err(error) => {
+                    let message = format!(
+                        "the endpoint `{}` of `{}` cannot be verified by mTLS: {error}",
+                        endpoint.address, service.host
+                    );
+                    let at = endpoint.at.clone();
+                    let help = "a SPIFFE ID is made of the trust domain, the namespace and `serviceAccount`";
+                    found.push(
+                        Diagnostic::error(codes::UNVERIFIABLE_ENDPOINT, at, "", message)
+                            .with_help(help),
+                    );
+                }
+            }
         }
     }
-}
-
-fn any_block(blocks: &[Cidr], address: IpAddr) -> bool {
-    blocks.iter().any(|block| block.contains(address))
-}
-
-/// How a repeated header is read, so that neither an allowance nor an evasion hides among its values.
-#[derive(Clone, Copy)]
-enum Reading {
-    /// Every value must match: where a match lets something through.
-    Every,
-    /// Any value, or all of them joined by commas, may match: where a match stops something.
-    Any,
-}
-
-impl Reading {
-    const fn of(action: Action, wants: Wants) -> Self {
-        match (action, wants) {
-            (Action::Allow, Wants::Match) | (Action::Deny, Wants::NoMatch) => Self::Every,
-            (Action::Deny, Wants::Match) | (Action::Allow, Wants::NoMatch) => Self::Any,
-        }
-    }
-}
-
-impl HttpSubject {
-    fn matches(&self, http: &HttpFacts<'_>, reading: Reading) -> bool {
-        match self {
-            Self::Host(patterns) => patterns
-                .iter()
-                .any(|pattern| pattern.matches_host(http.host)),
-            Self::Authority(patterns) => any_header_pattern(patterns, http.host.as_bytes()),
-            Self::Method(patterns) => any_header_pattern(patterns, http.method.as_bytes()),
-            Self::Path(patterns) => patterns.iter().any(|pattern| match pattern {
-                PathPattern::Text(pattern) => pattern.matches(http.path.as_bytes()),
-                PathPattern::Template(template) => template.matches(
-                    http.path,
-                    match reading {
-                        Reading::Every => Breadth::Listed,
-                        Reading::Any => Breadth::Every,
-                    },
-                ),
-            }),
-            Self::Header(name, patterns) => header_matches(http.headers, name, patterns, reading),
-        }
-    }
-}
-
-fn any_header_pattern(patterns: &[Pattern], value: &[u8]) -> bool {
-    patterns.iter().any(|pattern| pattern.matches_header(value))
-}
-
-fn header_matches(
-    headers: &HeaderMap,
-    name: &HeaderName,
-    patterns: &[Pattern],
-    reading: Reading,
-) -> bool {
-    let values = || headers.get_all(name).iter();
-    let mut present = false;
-    let mut any = false;
-    let mut every = true;
-    for value in values() {
-        let matched = any_header_pattern(patterns, value.as_bytes());
-        present = true;
-        any |= matched;
-        every &= matched;
-    }
-    match reading {
-        Reading::Every => present && every,
-        Reading::Any => {
-            any || (present
-                && patterns
-                    .iter()
-                    .any(|pattern| matches_joined(pattern, values())))
-        }
-    }
-}
-
-/// The pattern on the values joined by `,`, as proxies before CVE-2026-26308 read them.
-fn matches_joined<'a>(
-    pattern: &Pattern,
-    values: impl DoubleEndedIterator<Item = &'a http::HeaderValue>,
-) -> bool {
-    // Every value brings a comma in front; the very first one is left out.
-    let mut bytes =
-        values.flat_map(|value| std::iter::once(b',').chain(value.as_bytes().iter().copied()));
-    bytes.next();
-    pattern.matches_pieces(bytes)
 }

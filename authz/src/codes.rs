@@ -28,4 +28,7 @@ policies::codes! {
     ROOT_SELECTOR_WITHOUT_EFFECT = "PC0420";
     /// A PeerAuthentication that another one of the same level leaves without effect.
     SHADOWED_PEER_AUTHENTICATION = "PC0422";
+
+    /// An ALLOW rule without any condition.
+    ALLOWS_EVERYTHING = "PC0430";
 }

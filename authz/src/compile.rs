@@ -26,12 +26,17 @@ use crate::{
 /// The annotation that asks for a policy to be tried without being enforced.
 pub(crate) const DRY_RUN: &str = "istio.io/dry-run";
 
-/// Compiles what selects the workload and checks everything.
-pub(crate) fn policies(
-    documents: &DocumentSet,
-    workload: &Workload,
-    mesh: &Mesh,
-) -> (Parts, Vec<Diagnostic>) {
+/// Every finding about every policy, whatever workload it is for.
+pub(crate) fn findings(documents: &DocumentSet, mesh: &Mesh) -> Vec<Diagnostic> {
+    let mut compiler = Compiler::new(mesh);
+    for policy in &documents.authorization_policies {
+        compiler.policy(policy, 0);
+    }
+    compiler.diagnostics
+}
+
+/// Compiles what selects the workload; none if a policy among it has an error.
+pub(crate) fn policies(documents: &DocumentSet, workload: &Workload, mesh: &Mesh) -> Option<Parts> {
     let mut compiler = Compiler::new(mesh);
     let mut parts = Parts::default();
     let is_root = |policy: &AuthorizationPolicy| policy.meta.namespace == mesh.root_namespace;
@@ -39,15 +44,13 @@ pub(crate) fn policies(
     let (root, others): (Vec<_>, Vec<_>) = documents
         .authorization_policies
         .iter()
+        .filter(|policy| selects(&policy.meta, policy.selector.as_ref(), workload, mesh))
         .partition(|policy| is_root(policy));
     for policy in root.into_iter().chain(others) {
         let number = u32::try_from(parts.policies.len()).unwrap_or(u32::MAX);
         let Some((action, rules)) = compiler.policy(policy, number) else {
             continue;
         };
-        if !selects(&policy.meta, policy.selector.as_ref(), workload, mesh) {
-            continue;
-        }
         parts.policies.push(PolicyName {
             namespace: policy.meta.namespace.as_str().into(),
             name: policy.meta.name.as_str().into(),
@@ -60,7 +63,8 @@ pub(crate) fn policies(
             Action::Deny => parts.deny.extend(rules),
         }
     }
-    (parts, compiler.diagnostics)
+    let good = !compiler.diagnostics.iter().any(Diagnostic::is_error);
+    good.then_some(parts)
 }
 
 /// Whether a document of this namespace with this selector holds for the workload.
@@ -227,7 +231,7 @@ impl Compiler {
             .chain(&operations)
             .flatten()
             .chain(&conditions);
-        let names_http = checks.any(crate::check::Check::is_http_only);
+        let names_http = checks.any(crate::field::Check::is_http_only);
         Some(Rule {
             policy,
             index,

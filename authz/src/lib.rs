@@ -1,7 +1,7 @@
 //! Who may: AuthorizationPolicy and PeerAuthentication, compiled and decided.
 //!
-//! The crate is pure: no I/O, no clock, no task. Documents go in once ([`PolicySet::compile`],
-//! [`MtlsModes::compile`]); then each request is a set of [`Facts`] that [`PolicySet::decide`] answers without
+//! The crate is pure: no I/O, no clock, no task. Documents are checked ([`check::check`]) and go in once
+//! ([`PolicySet::compile`], [`MtlsModes::compile`]); then each request is a set of [`Facts`] that [`PolicySet::decide`] answers without
 //! allocating and without a lock. The path among the facts is canonical: [`path::normalize`] makes it, and the same
 //! text must be routed and forwarded.
 //!
@@ -26,8 +26,10 @@
 //!     service_account: "web".into(),
 //!     labels: Default::default(),
 //! };
-//! let (policies, findings) = PolicySet::compile(&load(&[file], &mesh).documents, &workload, &mesh);
-//! assert!(findings.is_empty());
+//! let documents = load(&[file], &mesh).documents;
+//! let (registry, _) = policies::check::check(&documents, &mesh);
+//! assert!(authz::check::check(&documents, &registry, &mesh).is_empty());
+//! let policies = PolicySet::compile(&documents, &workload, &mesh);
 //!
 //! let here = std::net::Ipv4Addr::LOCALHOST.into();
 //! let mut facts = Facts {
@@ -48,12 +50,14 @@
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
-mod check;
+pub mod advice;
+pub mod check;
 mod cidr;
 pub mod codes;
 mod compile;
 pub mod decision;
 pub mod facts;
+mod field;
 mod matcher;
 pub mod mtls;
 pub mod path;

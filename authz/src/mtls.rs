@@ -58,28 +58,20 @@ impl Default for MtlsModes {
 }
 
 impl MtlsModes {
-    /// Resolves the PeerAuthentications that concern the workload.
+    /// Resolves the PeerAuthentications that concern the workload, from a set in which
+    /// [`check`](crate::check::check) found no error.
     ///
     /// Where several stand on one level Istio takes the oldest; documents in files have no age, so the first in the
-    /// order of (file, position) counts and the others are reported. If any finding is an error the modes must not be put in
-    /// force; should they be asked nevertheless, every port is STRICT.
-    pub fn compile(
-        documents: &DocumentSet,
-        workload: &Workload,
-        mesh: &Mesh,
-    ) -> (Self, Vec<Diagnostic>) {
-        let mut diagnostics = Vec::new();
-        for policy in &documents.peer_authentications {
-            check(policy, mesh, &mut diagnostics);
-        }
-        if diagnostics.iter().any(Diagnostic::is_error) {
-            return (
-                Self {
-                    workload: MtlsMode::Strict,
-                    ports: Box::default(),
-                },
-                diagnostics,
-            );
+    /// order of (file, position) counts. Should a document have an error nevertheless, every port is STRICT.
+    pub fn compile(documents: &DocumentSet, workload: &Workload, mesh: &Mesh) -> Self {
+        let refused = |policy: &Arc<PeerAuthentication>| {
+            findings_of(policy, mesh).iter().any(Diagnostic::is_error)
+        };
+        if documents.peer_authentications.iter().any(refused) {
+            return Self {
+                workload: MtlsMode::Strict,
+                ports: Box::default(),
+            };
         }
 
         let mut levels: [Option<&Arc<PeerAuthentication>>; 3] = [None; 3];
@@ -93,10 +85,7 @@ impl MtlsModes {
                 Level::Namespace => of_namespace,
                 Level::Workload => of_workload,
             };
-            match slot {
-                Some(first) => diagnostics.push(shadowed(policy, first)),
-                None => *slot = Some(policy),
-            }
+            slot.get_or_insert(policy);
         }
 
         let mut mode = MtlsMode::Permissive;
@@ -111,13 +100,10 @@ impl MtlsModes {
                 .map(|(port, own)| (*port, resolve(Some(own), mode)))
                 .collect()
         });
-        (
-            Self {
-                workload: mode,
-                ports: ports.unwrap_or_default(),
-            },
-            diagnostics,
-        )
+        Self {
+            workload: mode,
+            ports: ports.unwrap_or_default(),
+        }
     }
 
     /// The mode of a workload port: the port of the application, not of a service in front of it.
@@ -174,9 +160,9 @@ fn resolve(mode: Option<&Spanned<PeerAuthenticationMode>>, inherited: MtlsMode) 
 }
 
 /// What Istio would leave without effect is refused: the author believes that it protects something.
-fn check(policy: &PeerAuthentication, mesh: &Mesh, diagnostics: &mut Vec<Diagnostic>) {
+pub(crate) fn findings_of(policy: &PeerAuthentication, mesh: &Mesh) -> Vec<Diagnostic> {
     let meta = &policy.meta;
-    diagnostics.extend(compile::dry_run_finding(meta));
+    let mut found: Vec<Diagnostic> = compile::dry_run_finding(meta).into_iter().collect();
     let selector = policy
         .selector
         .as_ref()
@@ -186,7 +172,7 @@ fn check(policy: &PeerAuthentication, mesh: &Mesh, diagnostics: &mut Vec<Diagnos
             "{meta} selects workloads from the root namespace, where a selector has no effect"
         );
         let help = "move it to the namespace of the workloads, or remove the selector to mean the whole mesh";
-        diagnostics.push(
+        found.push(
             Diagnostic::error(
                 codes::ROOT_SELECTOR_WITHOUT_EFFECT,
                 meta.at.clone(),
@@ -196,18 +182,5 @@ fn check(policy: &PeerAuthentication, mesh: &Mesh, diagnostics: &mut Vec<Diagnos
             .with_help(help),
         );
     }
-}
-
-fn shadowed(policy: &PeerAuthentication, first: &PeerAuthentication) -> Diagnostic {
-    let message = format!(
-        "{} has no effect beside {} at {}",
-        policy.meta, first.meta, first.meta.at
-    );
-    Diagnostic::warning(
-        codes::SHADOWED_PEER_AUTHENTICATION,
-        policy.meta.at.clone(),
-        "spec",
-        message,
-    )
-    .with_help("keep one PeerAuthentication per mesh, namespace and selected workload")
+    found
 }

@@ -1,6 +1,6 @@
 //! The compiled policies of one workload, and the decision.
 
-use policies::{diagnostic::Diagnostic, document::DocumentSet, mesh::Mesh, workload::Workload};
+use policies::{document::DocumentSet, mesh::Mesh, workload::Workload};
 
 use crate::{
     compile,
@@ -50,31 +50,27 @@ pub(crate) struct Parts {
 }
 
 impl PolicySet {
-    /// Compiles the policies of the root namespace and of the workload's own namespace that select the workload.
+    /// Compiles the policies of the root namespace and of the workload's own namespace that select the workload,
+    /// from a set in which [`check`](crate::check::check) found no error.
     ///
-    /// Every policy of the set is checked, also those for other workloads, so that all processes agree on which
-    /// generation is good. If any finding is an error the set must not be put in force; should it be asked
-    /// nevertheless, it denies everything.
-    pub fn compile(
-        documents: &DocumentSet,
-        workload: &Workload,
-        mesh: &Mesh,
-    ) -> (Self, Vec<Diagnostic>) {
-        let (parts, diagnostics) = compile::policies(documents, workload, mesh);
-        let otherwise = if diagnostics.iter().any(Diagnostic::is_error) {
-            Otherwise::Refused
-        } else if parts.has_allow_policy {
-            Otherwise::Deny
-        } else {
-            Otherwise::Allow
+    /// Should one of them have an error nevertheless, the set denies everything.
+    pub fn compile(documents: &DocumentSet, workload: &Workload, mesh: &Mesh) -> Self {
+        let Some(parts) = compile::policies(documents, workload, mesh) else {
+            return Self {
+                otherwise: Otherwise::Refused,
+                ..Self::default()
+            };
         };
-        let set = Self {
+        Self {
             policies: parts.policies.into(),
             deny: RuleIndex::new(parts.deny),
             allow: RuleIndex::new(parts.allow),
-            otherwise,
-        };
-        (set, diagnostics)
+            otherwise: if parts.has_allow_policy {
+                Otherwise::Deny
+            } else {
+                Otherwise::Allow
+            },
+        }
     }
 
     /// Judges a request, or a connection: DENY rules, then ALLOW rules (Istio's order). Allocates nothing.

@@ -3,9 +3,9 @@
 use policies::source::Location;
 
 use crate::{
-    check::{Check, Subject, Wants},
     decision::Action,
     facts::Facts,
+    field::{Check, Subject, Wants},
 };
 
 /// Fields of one `source` or `operation`, all of which must hold.

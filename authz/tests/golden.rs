@@ -11,7 +11,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 use authz::{Facts, HttpFacts, PolicySet, Verdict, normalize};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use identity::id::SpiffeId;
-use policies::{load::load, mesh::Mesh, source::SourceFile, workload::Workload};
+use policies::{
+    diagnostic::Diagnostic, document::DocumentSet, load::load, mesh::Mesh, source::SourceFile,
+    workload::Workload,
+};
 
 const ORDER: Option<&str> = Some("cluster.local/ns/my-app/sa/order-service");
 const OTHER: Option<&str> = Some("cluster.local/ns/my-app/sa/billing");
@@ -57,15 +60,22 @@ fn workload() -> Workload {
     }
 }
 
+fn findings(documents: &DocumentSet, mesh: &Mesh) -> Vec<Diagnostic> {
+    let (registry, _) = policies::check::check(documents, mesh);
+    authz::check::check(documents, &registry, mesh)
+}
+
 fn compile(yaml: &str, mesh: &Mesh) -> PolicySet {
     let file = SourceFile::new("golden.yaml", yaml);
     let loaded = load(std::slice::from_ref(&file), mesh);
-    let (set, findings) = PolicySet::compile(&loaded.documents, &workload(), mesh);
-    let findings = [loaded.diagnostics, findings].concat();
+    let findings = [
+        loaded.diagnostics.clone(),
+        findings(&loaded.documents, mesh),
+    ]
+    .concat();
+    let set = PolicySet::compile(&loaded.documents, &workload(), mesh);
     assert!(
-        !findings
-            .iter()
-            .any(policies::diagnostic::Diagnostic::is_error),
+        !findings.iter().any(Diagnostic::is_error),
         "{findings:#?}\n{yaml}"
     );
     set
@@ -1005,8 +1015,8 @@ fn what_cannot_be_honoured_is_refused() {
     ] {
         let file = SourceFile::new("golden.yaml", yaml.as_str());
         let loaded = load(std::slice::from_ref(&file), &mesh);
-        let (set, findings) = PolicySet::compile(&loaded.documents, &workload(), &mesh);
-        let findings = [loaded.diagnostics, findings].concat();
+        let findings = [loaded.diagnostics, findings(&loaded.documents, &mesh)].concat();
+        let set = PolicySet::compile(&loaded.documents, &workload(), &mesh);
         let found = findings
             .iter()
             .filter(|finding| finding.is_error())
@@ -1035,7 +1045,7 @@ fn what_can_never_match_is_a_warning() {
         allow("{when: [{key: connection.sni, values: [Example.com]}]}"),
     ] {
         let loaded = load(&[SourceFile::new("golden.yaml", yaml.as_str())], &mesh);
-        let (_, findings) = PolicySet::compile(&loaded.documents, &workload(), &mesh);
+        let findings = findings(&loaded.documents, &mesh);
         assert_eq!(findings.len(), 1, "{findings:#?}");
         assert!(
             findings

@@ -23,9 +23,10 @@ fn compile(yaml: &str) -> (MtlsModes, Vec<String>) {
     };
     let loaded = load(&[SourceFile::new("modes.yaml", yaml)], &mesh);
     assert!(!loaded.has_errors(), "{:#?}\n{yaml}", loaded.diagnostics);
-    let (modes, findings) = MtlsModes::compile(&loaded.documents, &workload, &mesh);
+    let (registry, _) = policies::check::check(&loaded.documents, &mesh);
+    let findings = authz::check::check(&loaded.documents, &registry, &mesh);
     (
-        modes,
+        MtlsModes::compile(&loaded.documents, &workload, &mesh),
         findings
             .iter()
             .map(|finding| finding.code.to_string())

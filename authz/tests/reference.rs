@@ -703,7 +703,9 @@ proptest! {
             trust_domain_aliases: vec!["old-td".to_owned()],
             ..Mesh::default()
         };
-        let (set, findings) = PolicySet::compile(&documents, &workload, &mesh);
+        let (registry, _) = policies::check::check(&documents, &mesh);
+        let findings = authz::check::check(&documents, &registry, &mesh);
+        let set = PolicySet::compile(&documents, &workload, &mesh);
         let errors: Vec<_> = findings.iter().filter(|finding| finding.is_error()).collect();
         prop_assert_eq!(errors, Vec::<&Diagnostic>::new());
         for request in &requests {

@@ -37,8 +37,9 @@ pub fn check(loader: &mut Loader, files: &[SourceFile], mesh: &Mesh) -> Checked 
         mut diagnostics,
         mesh,
     } = loader.load(files, mesh);
-    let (registry, across) = Registry::build(&documents, &mesh);
+    let (registry, across) = policies::check::check(&documents, &mesh);
     diagnostics.extend(across);
+    diagnostics.extend(authz::check::check(&documents, &registry, &mesh));
     // Stable, so findings of one place keep the order in which they were made.
     diagnostics.sort_by(|a, b| a.at.cmp(&b.at));
     Checked {

@@ -8,7 +8,7 @@ use authz::{MtlsModes, PolicySet};
 use identity::SpiffeId;
 use policies::balance::RoundRobin;
 use policies::cluster::{self, Cluster, ClusterIndex, ClusterKey, ClusterSet};
-use policies::diagnostic::{Diagnostic, codes};
+use policies::diagnostic::Diagnostic;
 use policies::listener::GatewayListeners;
 use policies::load::Loader;
 use policies::mesh::Mesh;
@@ -92,36 +92,26 @@ impl Snapshot {
             documents,
             registry,
             mesh,
-            diagnostics: mut findings,
+            diagnostics,
         } = check(loader, files, &context.mesh);
-        let mut collect = |more: Vec<Diagnostic>| findings.extend(more);
+        if diagnostics.iter().any(Diagnostic::is_error) {
+            return Err(diagnostics);
+        }
         let proxy = match role {
             Role::Gateway => Proxy::Gateway { workload },
             Role::Sidecar => Proxy::Sidecar { workload },
         };
-        let (compiled, more) = RouteTable::compile(&documents, &registry, &mesh, proxy);
-        collect(more);
-        let (authz, more) = PolicySet::compile(&documents, workload, &mesh);
-        collect(more);
-        let (mtls, more) = MtlsModes::compile(&documents, workload, &mesh);
-        collect(more);
+        let compiled = RouteTable::compile(&documents, &registry, &mesh, proxy);
         let listeners = match role {
             Role::Sidecar => None,
-            Role::Gateway => {
-                let (listeners, more) = GatewayListeners::compile(&documents, workload, &mesh);
-                collect(more);
-                Some(listeners)
-            }
+            Role::Gateway => Some(GatewayListeners::compile(&documents, workload, &mesh)),
         };
-        let mut destinations = Vec::with_capacity(compiled.clusters.len());
-        for (_, cluster) in compiled.clusters.iter() {
-            let (destination, more) = Destination::of(cluster);
-            collect(more);
-            destinations.push(destination);
-        }
-        if findings.iter().any(Diagnostic::is_error) {
-            return Err(findings);
-        }
+        let destinations = compiled.clusters.iter();
+        let destinations = destinations
+            .map(|(_, cluster)| Destination::of(cluster))
+            .collect();
+        let authz = PolicySet::compile(&documents, workload, &mesh);
+        let mtls = MtlsModes::compile(&documents, workload, &mesh);
         Ok(Self {
             generation: previous.map_or(1, |p| p.generation + 1),
             authz,
@@ -130,11 +120,11 @@ impl Snapshot {
             routes: compiled.routes,
             clusters: compiled.clusters,
             listeners,
-            warnings: findings,
+            warnings: diagnostics,
             documents: documents.len(),
             mesh,
             loaded_at: SystemTime::now(),
-            destinations: destinations.into(),
+            destinations,
         })
     }
 
@@ -154,46 +144,26 @@ impl Snapshot {
 }
 
 impl Destination {
-    /// Also finds endpoints that could never be verified: they are errors, not surprises at request time.
-    fn of(cluster: &Cluster) -> (Self, Vec<Diagnostic>) {
-        let mut findings = Vec::new();
+    fn of(cluster: &Cluster) -> Self {
         let transports = cluster
             .endpoints
             .iter()
             .map(|endpoint| match cluster.transport {
                 cluster::Transport::Plaintext => Transport::Plaintext,
+                // Checked at load; should one be missing nevertheless, nobody is accepted.
                 cluster::Transport::Mesh => {
                     let expected = endpoint.expected.as_deref().map(SpiffeId::parse);
-                    match expected {
-                        Some(Ok(id)) => Transport::Mesh(Expected::one(id)),
-                        // Nobody is accepted: an endpoint without a known identity fails closed.
-                        other => {
-                            let why = match other {
-                                Some(Err(error)) => error.to_string(),
-                                _ => "it has no service account".to_owned(),
-                            };
-                            findings.push(Diagnostic::error(
-                                codes::UNVERIFIABLE_ENDPOINT,
-                                endpoint.at.clone(),
-                                String::new(),
-                                format!(
-                                    "the endpoint `{}` of `{}` cannot be verified by mTLS: {why}",
-                                    endpoint.address, cluster.key.host
-                                ),
-                            ));
-                            Transport::Mesh(Expected::any_of(Vec::new()))
-                        }
-                    }
+                    Transport::Mesh(match expected {
+                        Some(Ok(id)) => Expected::one(id),
+                        Some(Err(_)) | None => Expected::any_of(Vec::new()),
+                    })
                 }
             })
             .collect();
-        (
-            Self {
-                name: cluster.key.to_string().into(),
-                transports,
-            },
-            findings,
-        )
+        Self {
+            name: cluster.key.to_string().into(),
+            transports,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::document::Protocol;
-pub(crate) use build::{ClusterBuilder, unknown_subset};
+pub(crate) use build::{ClusterBuilder, transport};
 pub(crate) use rules::Rules;
 
 use crate::balance::RoundRobin;

@@ -4,15 +4,18 @@
 //!
 //! 1. [`load`](load::load) reads [`SourceFile`](source::SourceFile)s: YAML with positions, then one typed document per kind.
 //!    Every problem becomes a [`Diagnostic`](diagnostic::Diagnostic); a document with an error is left out of the set.
-//! 2. [`Registry::build`](registry::Registry::build) turns `ServiceEntry` and `WorkloadEntry` into services and endpoints.
+//! 2. [`check`](check::check) turns `ServiceEntry` and `WorkloadEntry` into services and endpoints, and finds what does not
+//!    fit together, for every proxy alike. [`advise`](advice::advise) says what its authors will probably not want.
 //! 3. [`RouteTable::compile`](route::RouteTable::compile) turns routes and destination rules into a table for one proxy, and
 //!    [`GatewayListeners::compile`](listener::GatewayListeners::compile) says what a gateway listens to.
 //! 4. Per request, [`RouteTable::find`](route::RouteTable::find) names the route, and
 //!    [`Cluster::pick`](cluster::Cluster::pick) the endpoint: no lock, no allocation.
 //!
-//! A set whose load or compilation reports an error must not be put in force.
+//! A set whose load or check reports an error must not be put in force.
 
+pub mod advice;
 pub mod balance;
+pub mod check;
 pub mod cluster;
 mod decode;
 pub mod diagnostic;

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 pub use crate::document::{Protocol, ServerTlsMode, TlsVersion};
 
-use crate::diagnostic::{Diagnostic, codes};
-use crate::document::{DocumentSet, Server, Spanned};
+use crate::document::{DocumentSet, Server};
 use crate::host::HostPattern;
 use crate::mesh::Mesh;
 use crate::route::server_host;
@@ -60,16 +59,12 @@ pub struct ListenerTls {
 }
 
 impl GatewayListeners {
-    /// Collects the servers of every Gateway that selects the workload.
-    pub fn compile(
-        documents: &DocumentSet,
-        workload: &Workload,
-        mesh: &Mesh,
-    ) -> (Self, Vec<Diagnostic>) {
+    /// Collects the servers of every Gateway that selects the workload, from a set in which
+    /// [`check`](crate::check::check) found no error.
+    pub fn compile(documents: &DocumentSet, workload: &Workload, mesh: &Mesh) -> Self {
         // Gateways bind in every namespace; the root namespace matters to policies only.
         let Mesh { .. } = mesh;
-        let mut ports: BTreeMap<u16, (Spanned<Protocol>, Vec<GatewayServer>)> = BTreeMap::new();
-        let mut diagnostics = Vec::new();
+        let mut ports: BTreeMap<u16, (Protocol, Vec<GatewayServer>)> = BTreeMap::new();
         for gateway in documents
             .gateways
             .iter()
@@ -77,34 +72,21 @@ impl GatewayListeners {
         {
             let name: Arc<str> = gateway.meta.qualified().into();
             for server in &gateway.servers {
-                let protocol = &server.port.protocol;
-                let (first, servers) = ports
+                let (_, servers) = ports
                     .entry(*server.port.number)
-                    .or_insert_with(|| (protocol.clone(), Vec::new()));
-                if is_tls(**first) != is_tls(**protocol) {
-                    diagnostics.push(conflict(server, first));
-                    continue;
-                }
-                let compiled = compile_server(server, &name);
-                if is_tls(**protocol) {
-                    diagnostics.extend(
-                        servers
-                            .iter()
-                            .filter_map(|other| ambiguous(server, &compiled, other)),
-                    );
-                }
-                servers.push(compiled);
+                    .or_insert_with(|| (*server.port.protocol, Vec::new()));
+                servers.push(compile_server(server, &name));
             }
         }
         let ports = ports
             .into_iter()
             .map(|(number, (protocol, servers))| GatewayPort {
                 number,
-                protocol: *protocol,
+                protocol,
                 servers: servers.into(),
             })
             .collect();
-        (Self { ports }, diagnostics)
+        Self { ports }
     }
 
     /// A port by number.
@@ -136,11 +118,11 @@ impl GatewayPort {
     }
 }
 
-fn is_tls(protocol: Protocol) -> bool {
+pub(crate) fn is_tls(protocol: Protocol) -> bool {
     matches!(protocol, Protocol::Https | Protocol::Tls)
 }
 
-fn compile_server(server: &Server, gateway: &Arc<str>) -> GatewayServer {
+pub(crate) fn compile_server(server: &Server, gateway: &Arc<str>) -> GatewayServer {
     let tls = server.tls.as_ref().and_then(|tls| {
         Some(ListenerTls {
             mode: tls.mode?,
@@ -160,42 +142,4 @@ fn compile_server(server: &Server, gateway: &Arc<str>) -> GatewayServer {
         https_redirect: server.tls.as_ref().is_some_and(|tls| tls.https_redirect),
         at: server.at.clone(),
     }
-}
-
-/// Plaintext and TLS on one port.
-fn conflict(server: &Server, first: &Spanned<Protocol>) -> Diagnostic {
-    let port = &server.port;
-    let message = format!(
-        "port {} cannot speak {} here and {} at {}",
-        port.number, port.protocol, first.value, first.at
-    );
-    Diagnostic::error(
-        codes::CONFLICTING_SERVERS,
-        port.protocol.at.clone(),
-        &port.protocol.path,
-        message,
-    )
-}
-
-/// One host with two certificates on one port: the handshake could not tell which is meant.
-fn ambiguous(server: &Server, own: &GatewayServer, other: &GatewayServer) -> Option<Diagnostic> {
-    let host = own.hosts.iter().find(|host| other.hosts.contains(host))?;
-    if own.tls == other.tls {
-        return None;
-    }
-    let message = format!(
-        "the host `{host}` on port {} has another TLS configuration at {}",
-        server.port.number, other.at
-    );
-    let at = server
-        .tls
-        .as_ref()
-        .map_or(&server.at, |tls| &tls.at)
-        .clone();
-    Some(Diagnostic::error(
-        codes::CONFLICTING_SERVERS,
-        at,
-        server.path.field("tls"),
-        message,
-    ))
 }

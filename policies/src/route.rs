@@ -1,7 +1,6 @@
 //! The route table of one proxy: which rule answers a request, and what it says.
 
 mod action;
-mod check;
 mod compile;
 mod headers;
 mod hosts;
@@ -15,12 +14,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use action::{DirectResponse, Redirect, RouteAction, WeightedCluster, WeightedClusters};
-pub(crate) use compile::server_host;
+pub(crate) use compile::{
+    MESH, Owners, bound_hosts, is_bound_to_mesh, qualified_gateway, server_host,
+};
 pub use headers::HeaderOps;
 pub use rewrite::{PathRewrite, Rewrite};
+pub(crate) use rules::{Listener, holds, implied_port};
 
 use crate::cluster::ClusterSet;
-use crate::diagnostic::Diagnostic;
 use crate::document::DocumentSet;
 use crate::mesh::Mesh;
 use crate::registry::Registry;
@@ -123,13 +124,13 @@ pub struct Compiled {
 }
 
 impl RouteTable {
-    /// Compiles the routes and clusters of one proxy, with every finding about them.
+    /// Compiles the routes and clusters of one proxy from a set in which [`check`](crate::check::check) found no error.
     pub fn compile(
         documents: &DocumentSet,
         registry: &Registry,
         mesh: &Mesh,
         proxy: Proxy<'_>,
-    ) -> (Compiled, Vec<Diagnostic>) {
+    ) -> Compiled {
         compile::compile(documents, registry, mesh, proxy)
     }
 

@@ -11,6 +11,7 @@ mod support;
 
 use std::fmt::Write as _;
 
+use policies::check::check;
 use policies::document::DocumentSet;
 use policies::listener::GatewayListeners;
 use policies::load::load;
@@ -207,8 +208,9 @@ fn gateways() {
          minProtocolVersion: TLSV1_3}}, {port: {number: 443, name: b, protocol: HTTPS}, hosts: [x.b.c], tls: {mode: SIMPLE, \
          credentialName: two}}]}",
     );
-    let (listeners, findings) = GatewayListeners::compile(&good(&text), &edge(), &mesh());
+    let (_, findings) = check(&good(&text), &mesh());
     assert!(findings.is_empty(), "{findings:?}");
+    let listeners = GatewayListeners::compile(&good(&text), &edge(), &mesh());
     let port = listeners.port(443).unwrap();
     let credential = |sni| {
         port.server_for(sni)

@@ -11,10 +11,10 @@
 mod support;
 
 use http::{HeaderMap, HeaderName};
+use policies::check::check;
 use policies::host::HostPattern;
 use policies::listener::GatewayListeners;
 use policies::load::load;
-use policies::registry::Registry;
 use policies::route::{Proxy, RouteAction, RouteTable};
 use policies::source::SourceFile;
 use proptest::prelude::*;
@@ -24,18 +24,23 @@ use support::{edge, gateway, mesh, seeds_002, with_headers, workload};
 fn swallow(text: &str) {
     let file = SourceFile::new("any.yaml", text);
     let loaded = load(std::slice::from_ref(&file), &mesh());
-    let (registry, _) = Registry::build(&loaded.documents, &mesh());
+    let (registry, diagnostics) = check(&loaded.documents, &mesh());
     let own = workload("order-service", "my-app", &[]);
     for proxy in [
         Proxy::Gateway { workload: &edge() },
         Proxy::Sidecar { workload: &own },
     ] {
-        let (_, diagnostics) = RouteTable::compile(&loaded.documents, &registry, &mesh(), proxy);
-        drop(policies::diagnostic::render(
-            &diagnostics,
-            std::slice::from_ref(&file),
+        drop(RouteTable::compile(
+            &loaded.documents,
+            &registry,
+            &mesh(),
+            proxy,
         ));
     }
+    drop(policies::diagnostic::render(
+        &diagnostics,
+        std::slice::from_ref(&file),
+    ));
     drop(GatewayListeners::compile(
         &loaded.documents,
         &edge(),

@@ -5,8 +5,8 @@ use policies::document::{Condition, Meta, Spanned};
 
 use super::Compiler;
 use crate::{
-    check::{Check, HttpSubject, Subject, Wants},
     codes,
+    field::{Check, HttpSubject, Subject, Wants},
 };
 
 /// What a key looks at.

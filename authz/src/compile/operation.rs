@@ -4,9 +4,9 @@ use policies::document::{Operation, Spanned};
 
 use super::Compiler;
 use crate::{
-    check::{Check, HttpSubject, PathPattern, Subject, Wants},
     codes,
     decision::Action,
+    field::{Check, HttpSubject, PathPattern, Subject, Wants},
     matcher::Pattern,
     rule::AllOf,
     template::Template,

@@ -4,9 +4,9 @@ use policies::document::{Meta, Source, Spanned};
 
 use super::Compiler;
 use crate::{
-    check::{Check, Subject, Wants},
     cidr::Cidr,
     codes,
+    field::{Check, Subject, Wants},
     matcher::Pattern,
     principal::IdentityPattern,
     rule::AllOf,

@@ -1,7 +1,8 @@
 //! The register of diagnostic codes: a number never changes its meaning.
 //!
 //! `PC00xx` files and YAML, `PC01xx` the shape of one document, `PC02xx` accepted but not in force or deprecated,
-//! `PC03xx` documents that do not fit together, `PC04xx` authorization (crate `authz`), `PC05xx` registration (crate `ca`).
+//! `PC03xx` documents that do not fit together, `PC04xx` authorization (crate `authz`), `PC05xx` registration (crate `ca`),
+//! `PC06xx` advice.
 
 use std::fmt;
 
@@ -42,15 +43,10 @@ impl Code {
     /// Whether it is about a reference to something that no document declares. It may live elsewhere, so `lint`
     /// warns unless it is told that it sees everything; a running process does see everything.
     pub const fn is_open_reference(self) -> bool {
-        const OPEN: &[Code] = &[UNKNOWN_HOST, UNKNOWN_SUBSET, UNKNOWN_GATEWAY, UNKNOWN_PORT];
-        let mut rest = OPEN;
-        while let [code, tail @ ..] = rest {
-            if code.0 == self.0 {
-                return true;
-            }
-            rest = tail;
-        }
-        false
+        matches!(
+            self,
+            UNKNOWN_HOST | UNKNOWN_SUBSET | UNKNOWN_GATEWAY | UNKNOWN_PORT
+        )
     }
 
     /// Its number.
@@ -191,4 +187,9 @@ codes! {
     UNBOUND_HOST = "PC0309";
     /// A destination without endpoints.
     NO_ENDPOINTS = "PC0310";
+    /// A subset that some clients of the route do not see.
+    HIDDEN_SUBSET = "PC0311";
+
+    /// A route without `timeout`.
+    NO_TIMEOUT = "PC0601";
 }

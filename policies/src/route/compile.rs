@@ -1,17 +1,17 @@
 //! Route tables from documents.
 
 mod gateway;
+mod owners;
 mod sidecar;
 
 use std::sync::Arc;
 
-pub(crate) use gateway::server_host;
+pub(crate) use gateway::{bound_hosts, qualified_gateway, server_host};
+pub(crate) use owners::{MESH, Owners, is_bound_to_mesh};
 
-use super::check::check;
 use super::rule_list::RuleList;
 use super::{Compiled, Proxy, RouteTable};
 use crate::cluster::{ClusterBuilder, Rules};
-use crate::diagnostic::Diagnostic;
 use crate::document::DocumentSet;
 use crate::mesh::Mesh;
 use crate::registry::Registry;
@@ -21,12 +21,7 @@ pub(super) fn compile(
     registry: &Registry,
     mesh: &Mesh,
     proxy: Proxy<'_>,
-) -> (Compiled, Vec<Diagnostic>) {
-    let mut diagnostics = check(documents, registry);
-    if diagnostics.iter().any(Diagnostic::is_error) {
-        // Compiling with holes would only repeat the findings.
-        return (Compiled::default(), diagnostics);
-    }
+) -> Compiled {
     let rules = Rules::new(documents, registry, mesh, proxy.workload());
     let mut clusters = ClusterBuilder::new(rules);
     let routes = match proxy {
@@ -37,12 +32,10 @@ pub(super) fn compile(
             sidecar::compile(documents, registry, workload, &mut clusters)
         }
     };
-    let (clusters, found) = clusters.finish();
-    diagnostics.extend(found);
-    // One document is compiled for several listeners and may be reported for each.
-    diagnostics.sort_by(|a, b| (&a.at, a.code).cmp(&(&b.at, b.code)));
-    diagnostics.dedup();
-    (Compiled { routes, clusters }, diagnostics)
+    Compiled {
+        routes,
+        clusters: clusters.finish(),
+    }
 }
 
 /// Keeps a list and says where it stands.

@@ -12,7 +12,6 @@ use super::{
 };
 use crate::cluster::{ClusterBuilder, ClusterIndex};
 use crate::decode::{MAX_REGEX_SIZE, whole_text_regex};
-use crate::diagnostic::{Diagnostic, codes};
 use crate::document::{
     Destination, HttpMatch, HttpRewrite, HttpRule, Spanned, StringMatch, VirtualService,
 };
@@ -21,13 +20,13 @@ use crate::workload::Workload;
 
 /// Where compiled rules will stand.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Listener<'a> {
+pub(crate) struct Listener<'a> {
     /// Its port, if it is known beforehand.
-    pub(super) port: Option<u16>,
+    pub(crate) port: Option<u16>,
     /// `namespace/name` of the gateway, or `mesh`.
-    pub(super) gateway: &'a str,
+    pub(crate) gateway: &'a str,
     /// The calling workload, for `sourceLabels`; none on gateways.
-    pub(super) source: Option<&'a Workload>,
+    pub(crate) source: Option<&'a Workload>,
 }
 
 /// Compiles the rules of a document, in order.
@@ -53,9 +52,9 @@ pub(super) fn compile(
         if alternatives.peek().is_none() {
             continue;
         }
-        let Some(action) = action(rule, document, listener, registry, clusters) else {
-            continue;
-        };
+        // Falling through to later rules would send the requests somewhere that nobody asked for.
+        let action = action(rule, document, listener, registry, clusters)
+            .unwrap_or_else(|| unavailable(b"the route has no destination"));
         let base = Arc::new(HttpRoute {
             name: rule.name.as_deref().map(Arc::from),
             virtual_service: Arc::clone(&name),
@@ -88,11 +87,11 @@ pub(super) fn compile(
 }
 
 /// What is known beforehand about a match: gateway, listener port, caller.
-fn holds(found: &HttpMatch, document: &VirtualService, listener: Listener<'_>) -> bool {
+pub(crate) fn holds(found: &HttpMatch, document: &VirtualService, listener: Listener<'_>) -> bool {
     let namespace = &document.meta.namespace;
     let named = |gateway: &Spanned<String>| {
         gateway.value == listener.gateway
-            || super::check::qualified_gateway(gateway, namespace) == listener.gateway
+            || super::qualified_gateway(gateway, namespace) == listener.gateway
     };
     if !found.gateways.is_empty() && !found.gateways.iter().any(named) {
         return false;
@@ -141,13 +140,7 @@ fn action(
         }));
     }
     if rule.delegate.is_some() {
-        // Falling through to later rules would send the requests somewhere that nobody asked for.
-        let body: &[u8] = b"route delegation is not in force";
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        return Some(RouteAction::DirectResponse(DirectResponse {
-            status,
-            body: body.into(),
-        }));
+        return Some(unavailable(b"route delegation is not in force"));
     }
     let single = rule.route.len() == 1;
     let mut weighted = Vec::new();
@@ -169,7 +162,15 @@ fn action(
     WeightedClusters::new(weighted).map(RouteAction::Forward)
 }
 
-/// The cluster of a destination; problems of references have been reported by the check.
+/// An answer in place of a destination.
+fn unavailable(body: &[u8]) -> RouteAction {
+    RouteAction::DirectResponse(DirectResponse {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        body: body.into(),
+    })
+}
+
+/// The cluster of a destination; what it refers to has been checked.
 fn cluster(
     destination: &Destination,
     document: &VirtualService,
@@ -180,36 +181,13 @@ fn cluster(
     let service = registry.lookup(&destination.host, &document.meta.namespace)?;
     let port = match &destination.port {
         Some(number) => service.port(**number)?,
-        None => {
-            if let Some(port) = implied_port(service, listener.port) {
-                port
-            } else {
-                let ports: Vec<String> = service
-                    .ports
-                    .iter()
-                    .map(|port| port.number.to_string())
-                    .collect();
-                let http = service.ports.iter().any(|port| port.protocol.is_http());
-                let problem = if http {
-                    "has several ports, and none is chosen"
-                } else {
-                    "has no HTTP port"
-                };
-                let message = format!("`{}` {problem}", service.host);
-                let host = &destination.host;
-                let diagnostic =
-                    Diagnostic::error(codes::UNKNOWN_PORT, host.at.clone(), &host.path, message);
-                let help = format!("add `port: {{number: …}}` with one of {}", ports.join(", "));
-                clusters.diagnostics.push(diagnostic.with_help(help));
-                return None;
-            }
-        }
+        None => implied_port(service, listener.port)?,
     };
     clusters.cluster(service, port, destination.subset.as_ref())
 }
 
 /// The service's only HTTP port, else the listener's.
-fn implied_port(service: &Service, listener: Option<u16>) -> Option<&ServicePort> {
+pub(crate) fn implied_port(service: &Service, listener: Option<u16>) -> Option<&ServicePort> {
     let mut http = service.ports.iter().filter(|port| port.protocol.is_http());
     match (http.next(), http.next()) {
         (Some(only), None) => Some(only),

@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use http::HeaderMap;
+use policies::check::check;
 use policies::diagnostic::Diagnostic;
 use policies::load::load;
 use policies::mesh::Mesh;
-use policies::registry::Registry;
 use policies::route::{Compiled, Proxy, RequestView, RouteTable};
 use policies::source::SourceFile;
 use policies::workload::Workload;
@@ -38,13 +38,9 @@ pub(crate) fn edge() -> Workload {
 
 fn compile(text: &str, proxy: Proxy<'_>) -> (Compiled, Vec<String>) {
     let loaded = load(&[SourceFile::new("test.yaml", text)], &mesh());
-    let (registry, of_registry) = Registry::build(&loaded.documents, &mesh());
-    let (compiled, of_routes) = RouteTable::compile(&loaded.documents, &registry, &mesh(), proxy);
-    let errors = loaded
-        .diagnostics
-        .into_iter()
-        .chain(of_registry)
-        .chain(of_routes);
+    let (registry, of_check) = check(&loaded.documents, &mesh());
+    let compiled = RouteTable::compile(&loaded.documents, &registry, &mesh(), proxy);
+    let errors = loaded.diagnostics.into_iter().chain(of_check);
     (
         compiled,
         errors

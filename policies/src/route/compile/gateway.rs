@@ -1,15 +1,13 @@
 //! The table of a gateway: routes bound to the Gateway documents that select its workload.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::{empty, keep};
 use crate::cluster::ClusterBuilder;
-use crate::diagnostic::{Diagnostic, codes};
 use crate::document::{DocumentSet, Gateway, Server, VirtualService};
 use crate::host::HostPattern;
 use crate::registry::Registry;
-use crate::route::check::qualified_gateway;
 use crate::route::hosts::HostTable;
 use crate::route::matching::Condition;
 use crate::route::rule_list::{CompiledRule, RuleList};
@@ -32,8 +30,7 @@ pub(super) fn compile(
     clusters: &mut ClusterBuilder<'_>,
 ) -> RouteTable {
     let mut ports: BTreeMap<u16, Hosts> = BTreeMap::new();
-    let mut bound = HashSet::new();
-    let mut asked = HashSet::new();
+    let bound = bound_documents(documents);
     for gateway in documents
         .gateways
         .iter()
@@ -52,23 +49,11 @@ pub(super) fn compile(
                 }
                 continue;
             }
-            let binding = documents
-                .virtual_services
-                .iter()
-                .enumerate()
-                .filter(|(_, document)| {
-                    document
-                        .gateways
-                        .iter()
-                        .any(|other| qualified_gateway(other, &document.meta.namespace) == name)
-                });
-            for (position, document) in binding {
-                asked.insert(position);
-                let patterns = shared_hosts(gateway, server, document, registry);
+            for document in bound.get(&name).into_iter().flatten() {
+                let patterns = bound_hosts(gateway, server, document, registry);
                 if patterns.is_empty() {
                     continue;
                 }
-                bound.insert(position);
                 let listener = Listener {
                     port: Some(port),
                     gateway: &name,
@@ -84,11 +69,6 @@ pub(super) fn compile(
                         .push(Arc::clone(&rules));
                 }
             }
-        }
-    }
-    for (position, document) in documents.virtual_services.iter().enumerate() {
-        if asked.contains(&position) && !bound.contains(&position) {
-            clusters.diagnostics.push(unbound(document));
         }
     }
     table(ports)
@@ -132,8 +112,36 @@ pub(crate) fn server_host(text: &str) -> (&str, HostPattern) {
     (namespace, HostPattern::parse(host))
 }
 
+/// The documents of each gateway, in document order.
+fn bound_documents(documents: &DocumentSet) -> HashMap<String, Vec<&VirtualService>> {
+    let mut bound: HashMap<String, Vec<&VirtualService>> = HashMap::new();
+    for document in &documents.virtual_services {
+        for gateway in &document.gateways {
+            let name = qualified_gateway(gateway, &document.meta.namespace);
+            let of_gateway = bound.entry(name).or_default();
+            // A gateway may be named twice.
+            if !of_gateway
+                .last()
+                .is_some_and(|last| std::ptr::eq(*last, &raw const **document))
+            {
+                of_gateway.push(document);
+            }
+        }
+    }
+    bound
+}
+
+/// A gateway's qualified name.
+pub(crate) fn qualified_gateway(name: &str, namespace: &str) -> String {
+    if name.contains('/') {
+        name.to_owned()
+    } else {
+        format!("{namespace}/{name}")
+    }
+}
+
 /// The hosts that a server and a document have in common.
-fn shared_hosts(
+pub(crate) fn bound_hosts(
     gateway: &Gateway,
     server: &Server,
     document: &VirtualService,
@@ -190,18 +198,4 @@ fn redirect(gateway: &Gateway, server: &Server, name: &str) -> CompiledRule {
             response_headers: HeaderOps::default(),
         }),
     }
-}
-
-fn unbound(document: &VirtualService) -> Diagnostic {
-    let (at, path) = document.hosts.first().map_or_else(
-        || (document.meta.at.clone(), String::new()),
-        |host| (host.at.clone(), host.path.to_string()),
-    );
-    let message = format!(
-        "no server of its gateways has a host of {} `{}`",
-        document.meta.kind,
-        document.meta.qualified()
-    );
-    Diagnostic::warning(codes::UNBOUND_HOST, at, path, message)
-        .with_help("the hosts of the Gateway's servers must include it, and their namespace part must allow it")
 }

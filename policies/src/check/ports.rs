@@ -1,0 +1,193 @@
+//! Which clusters some proxy has to have, and whether the port of each is known.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use crate::diagnostic::{Diagnostic, codes};
+use crate::document::{DocumentSet, Gateway, HttpRule, Spanned, VirtualService};
+use crate::registry::{Registry, Service, ServicePort};
+use crate::route::{Listener, MESH, Owners, bound_hosts, holds, implied_port, qualified_gateway};
+
+/// A service, port and subset that a route of some proxy leads to.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    pub(super) service: &'a Service,
+    pub(super) port: &'a ServicePort,
+    pub(super) subset: Option<&'a Spanned<String>>,
+    /// The document that leads there; none for the route that a service has without one.
+    pub(super) document: Option<&'a VirtualService>,
+}
+
+/// Every target of every proxy, each service, port, subset and document at most once; ports that nobody chose are
+/// reported.
+pub(super) fn targets<'a>(
+    documents: &'a DocumentSet,
+    registry: &'a Registry,
+    owners: &Owners<'a>,
+    found: &mut Vec<Diagnostic>,
+) -> Vec<Target<'a>> {
+    let listeners = Listeners::new(documents, registry, owners);
+    let mut targets = Vec::new();
+    for service in registry.services() {
+        if owners.of(service).is_none() {
+            let http = service.ports.iter().filter(|port| port.protocol.is_http());
+            targets.extend(http.map(|port| Target {
+                service,
+                port,
+                subset: None,
+                document: None,
+            }));
+        }
+    }
+    for document in documents
+        .virtual_services
+        .iter()
+        .map(|document| &**document)
+    {
+        let mut seen: HashSet<(&str, u16, Option<&str>)> = HashSet::new();
+        let mut of_document = None;
+        for rule in &document.http {
+            for weighted in &rule.route {
+                let destination = &weighted.destination;
+                let namespace = &document.meta.namespace;
+                let Some(service) = registry.lookup(&destination.host, namespace) else {
+                    continue;
+                };
+                let ports = if let Some(number) = &destination.port {
+                    service.port(**number).into_iter().collect()
+                } else if let Some(only) = implied_port(service, None) {
+                    vec![only]
+                } else {
+                    let listeners =
+                        of_document.get_or_insert_with(|| listeners.of(document, registry));
+                    let (chosen, missing) = chosen(service, rule, document, listeners);
+                    if missing {
+                        found.push(no_port(&destination.host, service));
+                    }
+                    chosen
+                };
+                let subset = destination.subset.as_ref();
+                for port in ports.into_iter().filter(|port| port.protocol.is_http()) {
+                    let name = subset.map(|subset| subset.as_str());
+                    if seen.insert((&service.host, port.number, name)) {
+                        targets.push(Target {
+                            service,
+                            port,
+                            subset,
+                            document: Some(document),
+                        });
+                    }
+                }
+            }
+        }
+    }
+    targets
+}
+
+/// The ports that a rule's listeners choose, and whether one of them chooses none.
+fn chosen<'a>(
+    service: &'a Service,
+    rule: &HttpRule,
+    document: &VirtualService,
+    listeners: &[(String, Option<u16>)],
+) -> (Vec<&'a ServicePort>, bool) {
+    let mut chosen = Vec::new();
+    let mut missing = false;
+    for (gateway, port) in listeners {
+        let listener = Listener {
+            port: *port,
+            gateway,
+            source: None,
+        };
+        let reached = rule.matches.is_empty()
+            || rule
+                .matches
+                .iter()
+                .any(|found| holds(found, document, listener));
+        if !reached {
+            continue;
+        }
+        match implied_port(service, *port) {
+            Some(port) => chosen.push(port),
+            None => missing = true,
+        }
+    }
+    (chosen, missing)
+}
+
+fn no_port(host: &Spanned<String>, service: &Service) -> Diagnostic {
+    let ports: Vec<String> = service
+        .ports
+        .iter()
+        .map(|port| port.number.to_string())
+        .collect();
+    let http = service.ports.iter().any(|port| port.protocol.is_http());
+    let problem = if http {
+        "has several ports, and none is chosen"
+    } else {
+        "has no HTTP port"
+    };
+    let message = format!("`{}` {problem}", service.host);
+    let help = format!("add `port: {{number: …}}` with one of {}", ports.join(", "));
+    Diagnostic::error(codes::UNKNOWN_PORT, host.at.clone(), &host.path, message).with_help(help)
+}
+
+/// Where the routes of documents may stand: ports by gateway.
+struct Listeners<'a> {
+    gateways: HashMap<String, &'a Gateway>,
+    /// The ports of the services that a document owns in the mesh.
+    mesh: HashMap<*const VirtualService, BTreeSet<u16>>,
+    /// Documents that own hosts in the mesh which no document declares.
+    undeclared: HashSet<*const VirtualService>,
+}
+
+impl<'a> Listeners<'a> {
+    fn new(documents: &'a DocumentSet, registry: &Registry, owners: &Owners<'a>) -> Self {
+        let mut mesh: HashMap<*const VirtualService, BTreeSet<u16>> = HashMap::new();
+        for service in registry.services() {
+            if let Some(owner) = owners.of(service) {
+                let http = service.ports.iter().filter(|port| port.protocol.is_http());
+                let ports = mesh.entry(&raw const *owner).or_default();
+                ports.extend(http.map(|port| port.number));
+            }
+        }
+        Self {
+            gateways: documents
+                .gateways
+                .iter()
+                .map(|gateway| (gateway.meta.qualified(), &**gateway))
+                .collect(),
+            mesh,
+            undeclared: owners
+                .undeclared
+                .iter()
+                .map(|(_, document)| &raw const **document)
+                .collect(),
+        }
+    }
+
+    fn of(&self, document: &VirtualService, registry: &Registry) -> Vec<(String, Option<u16>)> {
+        let address = &raw const *document;
+        let mut listeners = Vec::new();
+        if let Some(ports) = self.mesh.get(&address) {
+            listeners.extend(ports.iter().map(|port| (MESH.to_owned(), Some(*port))));
+        }
+        if self.undeclared.contains(&address) {
+            listeners.push((MESH.to_owned(), None));
+        }
+        for gateway in &document.gateways {
+            let name = qualified_gateway(gateway, &document.meta.namespace);
+            let Some(gateway) = self.gateways.get(&name) else {
+                continue;
+            };
+            let ports: BTreeSet<u16> = gateway
+                .servers
+                .iter()
+                .filter(|server| !server.tls.as_ref().is_some_and(|tls| tls.https_redirect))
+                .filter(|server| !bound_hosts(gateway, server, document, registry).is_empty())
+                .map(|server| *server.port.number)
+                .collect();
+            listeners.extend(ports.into_iter().map(|port| (name.clone(), Some(port))));
+        }
+        listeners
+    }
+}

@@ -1,0 +1,228 @@
+//! Whether the hosts, subsets, ports and gateways that documents name exist.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::diagnostic::{Diagnostic, codes};
+use crate::document::{Destination, DocumentSet, Spanned};
+use crate::host::HostPattern;
+use crate::nearest::nearest;
+use crate::registry::{HostError, Registry, Service};
+use crate::route::{MESH, qualified_gateway};
+
+/// After so many findings the cause is a missing file, not a typing mistake.
+const MAX_SUGGESTIONS: usize = 50;
+/// How many names a help line lists.
+const MAX_LISTED: usize = 10;
+
+/// Finds references that lead nowhere.
+pub(super) fn check(documents: &DocumentSet, registry: &Registry, found: &mut Vec<Diagnostic>) {
+    let mut check = Check {
+        registry,
+        subsets: HashMap::new(),
+        wildcard_subsets: HashMap::new(),
+        suggestions: MAX_SUGGESTIONS,
+        found,
+    };
+    for rule in &documents.destination_rules {
+        let names = rule.subsets.iter().map(|subset| subset.name.as_str());
+        match HostPattern::parse(&rule.host) {
+            HostPattern::Exact(_) => {
+                if let Some(service) = check.service(&rule.host, &rule.meta.namespace) {
+                    let of_host = check.subsets.entry(&service.host).or_default();
+                    of_host.extend(names);
+                }
+            }
+            HostPattern::Suffix(suffix) => {
+                let of_suffix = check.wildcard_subsets.entry(suffix).or_default();
+                of_suffix.extend(names);
+            }
+            HostPattern::Any => {
+                let of_any = check.wildcard_subsets.entry(Box::default()).or_default();
+                of_any.extend(names);
+            }
+        }
+    }
+    let gateways: HashSet<String> = documents
+        .gateways
+        .iter()
+        .map(|gateway| gateway.meta.qualified())
+        .collect();
+    for document in &documents.virtual_services {
+        let namespace = &document.meta.namespace;
+        let matches = document.http.iter().flat_map(|rule| &rule.matches);
+        for gateway in document
+            .gateways
+            .iter()
+            .chain(matches.flat_map(|found| &found.gateways))
+        {
+            check.gateway(gateway, namespace, &gateways);
+        }
+        for rule in &document.http {
+            for destination in &rule.route {
+                check.destination(&destination.destination, namespace);
+            }
+            for mirror in &rule.mirrors {
+                check.destination(&mirror.destination, namespace);
+            }
+        }
+    }
+}
+
+/// A destination host that means no service.
+fn unknown_host(host: &Spanned<String>, error: &HostError) -> Diagnostic {
+    match error {
+        HostError::Unknown { nearest } => {
+            let help = match nearest {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => "declare it with a ServiceEntry".to_owned(),
+            };
+            let message = format!("no document declares the host `{host}`");
+            Diagnostic::error(codes::UNKNOWN_HOST, host.at.clone(), &host.path, message)
+                .with_help(help)
+        }
+        HostError::Ambiguous { candidates } => {
+            let message = format!(
+                "the host `{host}` means several services: {}",
+                candidates.join(", ")
+            );
+            let help = "write one of the full names";
+            Diagnostic::error(codes::AMBIGUOUS_HOST, host.at.clone(), &host.path, message)
+                .with_help(help)
+        }
+    }
+}
+
+struct Check<'a, 'f> {
+    registry: &'a Registry,
+    /// Names of subsets by canonical host.
+    subsets: HashMap<&'a str, HashSet<&'a str>>,
+    /// Names of subsets by the text behind the star.
+    wildcard_subsets: HashMap<Box<str>, HashSet<&'a str>>,
+    /// How many nearest names may still be looked for: each takes a look at every name.
+    suggestions: usize,
+    found: &'f mut Vec<Diagnostic>,
+}
+
+impl<'a> Check<'a, '_> {
+    fn may_suggest(&mut self) -> bool {
+        let left = self.suggestions.checked_sub(1);
+        self.suggestions = left.unwrap_or(0);
+        left.is_some()
+    }
+
+    fn service(&mut self, host: &Spanned<String>, namespace: &str) -> Option<&'a Service> {
+        if let Some(service) = self.registry.lookup(host, namespace) {
+            return Some(service);
+        }
+        let error = if self.may_suggest() {
+            self.registry.resolve(host, namespace).err()
+        } else {
+            None
+        };
+        let error = error.unwrap_or(HostError::Unknown { nearest: None });
+        self.found.push(unknown_host(host, &error));
+        None
+    }
+
+    fn gateway(&mut self, name: &Spanned<String>, namespace: &str, known: &HashSet<String>) {
+        if name.value == MESH {
+            return;
+        }
+        let qualified = qualified_gateway(name, namespace);
+        if known.contains(&qualified) {
+            return;
+        }
+        let message = format!("no document declares the gateway `{qualified}`");
+        let help = self.may_suggest().then(|| {
+            let mut names: Vec<&str> = known.iter().map(String::as_str).collect();
+            names.sort_unstable();
+            // The right name in another namespace is the likeliest mistake.
+            let short = name.rsplit('/').next().unwrap_or_default();
+            let elsewhere = names
+                .iter()
+                .copied()
+                .find(|known| known.rsplit('/').next() == Some(short));
+            elsewhere
+                .or_else(|| nearest(&qualified, names))
+                .map(|name| format!("did you mean `{name}`?"))
+        });
+        let diagnostic =
+            Diagnostic::error(codes::UNKNOWN_GATEWAY, name.at.clone(), &name.path, message);
+        self.found.push(diagnostic.with_help_if(help.flatten()));
+    }
+
+    fn destination(&mut self, destination: &Destination, namespace: &str) {
+        let Some(service) = self.service(&destination.host, namespace) else {
+            return;
+        };
+        if let Some(number) = &destination.port {
+            self.port(number, service);
+        }
+        if let Some(subset) = &destination.subset {
+            self.subset(subset, service);
+        }
+    }
+
+    fn port(&mut self, number: &Spanned<u16>, service: &Service) {
+        let (message, help) = match service.port(**number) {
+            Some(port) if port.protocol.is_http() => return,
+            Some(port) => (
+                format!(
+                    "port {number} of `{}` speaks {}, an HTTP route needs HTTP",
+                    service.host, port.protocol
+                ),
+                None,
+            ),
+            None => {
+                let ports: Vec<String> = service
+                    .ports
+                    .iter()
+                    .map(|port| port.number.to_string())
+                    .collect();
+                (
+                    format!("`{}` has no port {number}", service.host),
+                    Some(format!("it has {}", ports.join(", "))),
+                )
+            }
+        };
+        let (at, path) = (number.at.clone(), &number.path);
+        let diagnostic = Diagnostic::error(codes::UNKNOWN_PORT, at, path, message);
+        self.found.push(diagnostic.with_help_if(help));
+    }
+
+    fn subset(&mut self, subset: &Spanned<String>, service: &Service) {
+        let dots = service.host.char_indices().skip(1);
+        let suffixes = dots
+            .filter(|(_, character)| *character == '.')
+            .filter_map(|(dot, _)| service.host.get(dot..))
+            .chain([""]);
+        let wild = suffixes.filter_map(|suffix| self.wildcard_subsets.get(suffix));
+        let exact = self.subsets.get(&*service.host);
+        let known: Vec<&HashSet<&str>> = exact.into_iter().chain(wild).collect();
+        if known.iter().any(|names| names.contains(subset.as_str())) {
+            return;
+        }
+        let mut known: Vec<&str> = known.into_iter().flatten().copied().collect();
+        known.sort_unstable();
+        let message = format!(
+            "no DestinationRule defines the subset `{subset}` of `{}`",
+            service.host
+        );
+        let meant = if self.may_suggest() {
+            nearest(subset, known.iter().copied())
+        } else {
+            None
+        };
+        let help = if known.is_empty() {
+            "define it in a DestinationRule for the host".to_owned()
+        } else if let Some(name) = meant {
+            format!("did you mean `{name}`?")
+        } else {
+            known.truncate(MAX_LISTED);
+            format!("defined are: {}", known.join(", "))
+        };
+        let (at, path) = (subset.at.clone(), &subset.path);
+        self.found
+            .push(Diagnostic::error(codes::UNKNOWN_SUBSET, at, path, message).with_help(help));
+    }
+}
