@@ -11,13 +11,15 @@ mod kinds;
 mod metadata;
 mod paths;
 mod primitives;
+mod recorder;
 mod relocate;
 
 pub(crate) use cursor::{Context, Cursor, Decode};
-pub(crate) use document::{Document, file};
+pub(crate) use document::{Document, file, shape};
 pub(crate) use fields::Fields;
 pub(crate) use formats::{
-    CidrText, DurationOrZero, HostText, MAX_REGEX_SIZE, Percent, Port, RegexBudget, RegexText,
-    is_host_name, whole_text_regex,
+    CidrText, DurationOrZero, HostText, MAX_REGEX_SIZE, NAME, Percent, Port, RegexBudget,
+    RegexText, is_host_name, whole_text_regex,
 };
+pub(crate) use kinds::{OUR_GROUPS, names as kind_names};
 pub(crate) use paths::Paths;

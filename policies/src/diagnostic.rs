@@ -14,6 +14,7 @@ use serde::{Serialize, Serializer};
 pub use codes::Code;
 pub use fix::{Edit, Fix};
 pub use path::DocPath;
+pub(crate) use path::Step;
 pub use render::{Paint, render, render_with};
 use safe_text::safe;
 pub(crate) use safe_text::{is_disguise, is_unseen};

@@ -28,6 +28,7 @@ mod nearest;
 pub mod protocol;
 pub mod registry;
 pub mod route;
+pub mod schema;
 pub mod source;
 pub mod workload;
 mod yaml;

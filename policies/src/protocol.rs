@@ -70,6 +70,10 @@ impl fmt::Display for Protocol {
 
 impl Decode for Protocol {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        cursor.note(|shape| {
+            shape.names(Self::NAMES.iter().map(|(name, _)| *name));
+            shape.any_case();
+        });
         // Istio reads protocols without regard to case.
         let upper = cursor.text()?.to_ascii_uppercase();
         match Self::NAMES.iter().find(|(name, _)| *name == upper) {

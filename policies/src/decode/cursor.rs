@@ -4,11 +4,13 @@ use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 
 use super::findings::Findings;
+use super::recorder::{ANY_KEY, Recorder};
 use super::{Paths, RegexBudget};
 use crate::diagnostic::{Code, Diagnostic, DocPath, Fix, codes};
 use crate::document::Spanned;
 use crate::mesh::Mesh;
 use crate::nearest::{nearest, only_near};
+use crate::schema::Shape;
 use crate::source::{Lines, Location};
 use crate::yaml::{Node, Position, Value, is_null, is_number, shortened};
 
@@ -27,9 +29,26 @@ pub(crate) struct Context<'a> {
     pub(crate) subject: RefCell<String>,
     /// Emptied lists of field names, to be used again.
     pub(crate) spare: RefCell<Vec<Vec<&'static str>>>,
+    /// Where a schema is noted while decoders run over nothing; none while documents are read.
+    pub(crate) recorder: Option<&'a Recorder>,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    pub(crate) fn new(file: &'a Arc<str>, text: &'a str, mesh: &'a Mesh, paths: &'a Paths) -> Self {
+        Self {
+            file,
+            text,
+            line_starts: OnceCell::new(),
+            mesh,
+            paths,
+            findings: Findings::default(),
+            regexes: RegexBudget::default(),
+            subject: RefCell::default(),
+            spare: RefCell::default(),
+            recorder: None,
+        }
+    }
+
     pub(crate) fn report(&self, diagnostic: Diagnostic) {
         self.findings.push(diagnostic);
     }
@@ -101,6 +120,7 @@ impl<'a> Cursor<'a> {
 
     /// Reports a field whose name is deprecated, to be renamed, or removed if the newer one stands `beside` it.
     pub(crate) fn deprecated_name(&self, old: &str, new: &str, beside: bool) {
+        self.note(|shape| shape.deprecated(new));
         let message = format!("`{old}` is a deprecated name of `{new}`");
         let fix = if beside {
             self.fix_remove(format!("remove it: `{new}` is there"))
@@ -121,6 +141,9 @@ impl<'a> Cursor<'a> {
 
     /// Reports a value of another type than expected; always `None`.
     pub(crate) fn mistyped<T>(&self, expected: &str) -> Option<T> {
+        if self.is_recording() {
+            return None;
+        }
         let message = format!("expected {expected}, found {}", self.node.describe());
         let finding = self.an_error(codes::WRONG_TYPE, message);
         let (help, fix) = self.retyped(expected);
@@ -199,13 +222,19 @@ impl<'a> Cursor<'a> {
     pub(crate) fn text(&self) -> Option<&'a str> {
         match &self.node.value {
             Value::Scalar { text, quoted } if *quoted || is_plain_text(text) => Some(text),
-            _ => self.mistyped("a text"),
+            _ => {
+                self.note(Shape::text);
+                self.mistyped("a text")
+            }
         }
     }
 
     /// One of the names that an enumeration has.
     pub(crate) fn one_of<T: Copy>(&self, allowed: &[(&'static str, T)]) -> Option<T> {
-        let text = self.text()?;
+        let Some(text) = self.text() else {
+            self.note(|shape| shape.names(allowed.iter().map(|(name, _)| *name)));
+            return None;
+        };
         if let Some((_, value)) = allowed.iter().find(|(name, _)| *name == text) {
             return Some(*value);
         }
@@ -227,6 +256,14 @@ impl<'a> Cursor<'a> {
         None
     }
 
+    /// The same node under another path: nothing is everywhere alike while a schema is recorded.
+    pub(super) fn below(&self, path: DocPath) -> Self {
+        Self {
+            path,
+            ..self.clone()
+        }
+    }
+
     /// The elements of a list.
     pub(crate) fn items(&self) -> Option<Vec<Self>> {
         self.each_item().map(Iterator::collect)
@@ -234,8 +271,13 @@ impl<'a> Cursor<'a> {
 
     /// As [`items`](Self::items), one after the other.
     pub(crate) fn each_item(&self) -> Option<impl ExactSizeIterator<Item = Self> + use<'a>> {
-        let Value::Sequence(items) = &self.node.value else {
-            return self.mistyped("a list");
+        let items = match &self.node.value {
+            Value::Sequence(items) => items,
+            _ if self.is_recording() => {
+                self.note(Shape::list);
+                std::slice::from_ref(self.node)
+            }
+            _ => return self.mistyped("a list"),
         };
         let Self { context, path, .. } = self.clone();
         let cursor = move |(index, node): (usize, &'a Node)| Self {
@@ -251,7 +293,12 @@ impl<'a> Cursor<'a> {
     /// The entries of a mapping whose keys the author chose.
     pub(crate) fn entries(&self) -> Option<Vec<(&'a str, Self)>> {
         let Value::Mapping(entries) = &self.node.value else {
-            return self.mistyped("a mapping");
+            return if self.is_recording() {
+                self.note(|shape| _ = shape.rest());
+                Some(vec![(ANY_KEY, self.below(self.path.key(ANY_KEY)))])
+            } else {
+                self.mistyped("a mapping")
+            };
         };
         let cursor = |entry: &'a crate::yaml::Entry| {
             let cursor = Self {

@@ -1,16 +1,16 @@
 //! From a YAML tree to a document of its kind.
 
-use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 
-use super::findings::Findings;
 use super::kinds::{self, Class};
 use super::metadata::metadata;
-use super::{Context, Cursor, Fields, Paths, RegexBudget, hints};
+use super::recorder::record;
+use super::{Context, Cursor, Fields, Paths, hints};
 use crate::diagnostic::{Diagnostic, DocPath, Fix, codes};
 use crate::document::{DocumentSet, Kind, Meta};
 use crate::mesh::Mesh;
 use crate::nearest::{nearest, only_near};
+use crate::schema::Shape;
 use crate::source::SourceFile;
 use crate::yaml::{Node, Value, documents, shortened};
 
@@ -28,17 +28,7 @@ pub(crate) fn file(
     set: &mut DocumentSet,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
-    let context = Context {
-        file: &file.name,
-        text: &file.text,
-        line_starts: OnceCell::new(),
-        mesh,
-        paths,
-        findings: Findings::default(),
-        regexes: RegexBudget::default(),
-        subject: RefCell::new(String::new()),
-        spare: RefCell::new(Vec::new()),
-    };
+    let context = Context::new(&file.name, &file.text, mesh, paths);
     // One tree at a time: a tree is many times as large as its text.
     documents(file, diagnostics, |node| {
         if context.findings.is_full() {
@@ -192,6 +182,11 @@ fn read(kind: Kind, cursor: &Cursor<'_>, set: &mut DocumentSet) {
         | Kind::Telemetry
         | Kind::RateLimit => {}
     }
+}
+
+/// What documents of a kind look like, found by running their decoder over nothing.
+pub(crate) fn shape(kind: Kind) -> Shape {
+    record(|cursor| read(kind, cursor, &mut DocumentSet::default()))
 }
 
 /// Reads one document and keeps it if nothing in it is an error.

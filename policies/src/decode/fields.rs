@@ -6,6 +6,7 @@ use super::{Cursor, Decode};
 use super::{hints, relocate};
 use crate::diagnostic::{Code, Diagnostic, Fix, codes};
 use crate::nearest::{nearest, only_near};
+use crate::schema::Shape;
 use crate::yaml::{Entry, Value, shortened};
 
 /// The fields of one mapping while a schema reads them.
@@ -19,8 +20,13 @@ pub(crate) struct Fields<'a> {
 impl<'a> Cursor<'a> {
     /// Reads a mapping with a schema: `schema` must ask for every field before it gives up on any.
     pub(crate) fn fields<T>(&self, schema: impl FnOnce(&mut Fields<'a>) -> Option<T>) -> Option<T> {
-        let Value::Mapping(entries) = &self.node.value else {
-            return self.mistyped("a mapping");
+        let entries: &[Entry] = match &self.node.value {
+            Value::Mapping(entries) => entries,
+            _ if self.is_recording() => {
+                self.note(Shape::mapping);
+                &[]
+            }
+            _ => return self.mistyped("a mapping"),
         };
         let mut fields = Fields {
             cursor: self.clone(),
@@ -44,7 +50,9 @@ impl<'a> Fields<'a> {
     /// A field's value, if it is there and not null.
     pub(crate) fn get(&mut self, name: &'static str) -> Option<Cursor<'a>> {
         self.known.push(name);
-        let entry = self.entries.iter().find(|entry| &*entry.key == name)?;
+        let Some(entry) = self.entries.iter().find(|entry| &*entry.key == name) else {
+            return self.recorded(name);
+        };
         (!entry.value.is_null()).then(|| Cursor {
             context: self.cursor.context,
             node: &entry.value,
@@ -54,6 +62,14 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// While a schema is recorded, every field that is asked for is there.
+    fn recorded(&self, name: &'static str) -> Option<Cursor<'a>> {
+        let recorder = self.cursor.context.recorder?;
+        let path = self.cursor.path.field(name);
+        recorder.note(&path, |_| {});
+        Some(self.cursor.below(path))
+    }
+
     /// Reports a finding.
     pub(crate) fn report(&self, diagnostic: Diagnostic) {
         self.cursor.context.report(diagnostic);
@@ -61,9 +77,8 @@ impl<'a> Fields<'a> {
 
     /// Whether a field is there; it still has to be read.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.entries
-            .iter()
-            .any(|entry| &*entry.key == name && !entry.value.is_null())
+        let there = |entry: &Entry| &*entry.key == name && !entry.value.is_null();
+        self.entries.iter().any(there) || self.cursor.is_recording()
     }
 
     /// A field that may be missing.
@@ -78,6 +93,7 @@ impl<'a> Fields<'a> {
 
     /// A field that must be there.
     pub(crate) fn required<T: Decode>(&mut self, name: &'static str) -> Option<T> {
+        self.cursor.note(|shape| shape.required(name));
         if let Some(cursor) = self.get(name) {
             return T::decode(&cursor);
         }
@@ -98,10 +114,24 @@ impl<'a> Fields<'a> {
 
     /// A list with at least one element.
     pub(crate) fn non_empty<T: Decode>(&mut self, name: &'static str) -> Option<Vec<T>> {
+        self.cursor.note(|shape| shape.required(name));
         let Some(cursor) = self.get(name) else {
             self.missing(name);
             return None;
         };
+        Self::elements(&cursor, name)
+    }
+
+    /// A list that may be missing, but not empty.
+    pub(crate) fn non_empty_if_there<T: Decode>(&mut self, name: &'static str) -> Option<Vec<T>> {
+        match self.get(name) {
+            Some(cursor) => Self::elements(&cursor, name),
+            None => Some(Vec::new()),
+        }
+    }
+
+    fn elements<T: Decode>(cursor: &Cursor<'a>, name: &str) -> Option<Vec<T>> {
+        cursor.note(Shape::not_empty);
         let items = cursor.each_item()?;
         let length = items.len();
         if length == 0 {
@@ -149,6 +179,7 @@ impl<'a> Fields<'a> {
     }
 
     fn warn_later(&self, cursor: &Cursor<'_>, name: &str, code: Code, effect: &str) {
+        cursor.note(|shape| shape.remark(format!("Not in force yet: {effect}.")));
         let subject = self.cursor.context.subject.borrow();
         cursor.warn(
             code,
@@ -160,6 +191,7 @@ impl<'a> Fields<'a> {
     /// A security field that is not in force: an error if it is there.
     pub(crate) fn refused(&mut self, name: &'static str, reason: &str) {
         if let Some(cursor) = self.get(name) {
+            cursor.note(|shape| shape.refused(reason));
             let message = format!(
                 "`{name}` is not in force, and a security field is never ignored: {reason}"
             );
@@ -174,6 +206,7 @@ impl<'a> Fields<'a> {
 
     /// At most one of these fields may be there; false after an error.
     pub(crate) fn exclusive(&self, names: &[&'static str]) -> bool {
+        self.cursor.note(|shape| shape.exclusive(names));
         let present: Vec<&Entry> = self
             .entries
             .iter()
@@ -196,6 +229,7 @@ impl<'a> Fields<'a> {
 
     /// At least one of these fields must be there; false after an error.
     pub(crate) fn any_of(&self, names: &[&'static str]) -> bool {
+        self.cursor.note(|shape| shape.any_of(names));
         let any = names.iter().any(|name| self.has(name));
         if !any {
             let message = format!("expected at least one of {}", quoted(names));

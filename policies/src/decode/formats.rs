@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::primitives::integer;
 use super::{Cursor, Decode};
 use crate::diagnostic::codes;
+use crate::schema::TextFormat;
 use crate::yaml::{Value, shortened};
 
 /// Longest regular expression, in bytes (Istio's limit).
@@ -14,6 +15,33 @@ const MAX_REGEX: usize = 1024;
 pub(crate) const MAX_REGEX_SIZE: usize = 1 << 20;
 /// Largest sum over the regular expressions of one file, in bytes.
 const MAX_REGEX_SUM: usize = 64 << 20;
+
+const DURATION: TextFormat = TextFormat {
+    pattern: r"^(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+$",
+    expected: "a duration such as `10s`, `1.5s`, `250ms` or `1h30m`",
+    longest: None,
+};
+const HOST: TextFormat = TextFormat {
+    pattern: r"^(\*|(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$",
+    expected: "a host name, `*.suffix`, `*` or an IP address",
+    longest: None,
+};
+/// What [`is_host_name`] takes.
+pub(crate) const NAME: TextFormat = TextFormat {
+    pattern: r"^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*$",
+    expected: "a name of letters, digits, `-` and `.`",
+    longest: Some(253),
+};
+const ADDRESS_BLOCK: TextFormat = TextFormat {
+    pattern: r"^([0-9.]+|[0-9A-Fa-f:.]+)(/[0-9]+)?$",
+    expected: "an IP address or block such as `10.0.0.0/8`",
+    longest: None,
+};
+const REGEX: TextFormat = TextFormat {
+    pattern: "",
+    expected: "a regular expression in RE2's syntax",
+    longest: Some(MAX_REGEX),
+};
 
 /// A duration of at least one millisecond.
 impl Decode for Duration {
@@ -35,6 +63,7 @@ pub(crate) struct DurationOrZero(pub(crate) Duration);
 
 impl Decode for DurationOrZero {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        cursor.note(|shape| shape.format(DURATION));
         let text = match &cursor.node.value {
             Value::Scalar {
                 text,
@@ -114,6 +143,10 @@ pub(crate) struct Port(pub(crate) u16);
 impl Decode for Port {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         let Some(number) = integer(cursor) else {
+            cursor.note(|shape| {
+                shape.whole();
+                shape.range(1.0, 65535.0);
+            });
             return cursor.mistyped("a port number");
         };
         match u16::try_from(number) {
@@ -129,11 +162,16 @@ pub(crate) struct Percent(pub(crate) f64);
 
 impl Decode for Percent {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        // A missing value is 0, as in protobuf.
+        let message = || cursor.fields(|f| Some(f.optional::<f64>("value").unwrap_or(0.0)));
+        if cursor.is_recording() {
+            message();
+            f64::decode(cursor);
+            cursor.note(|shape| shape.range(0.0, 100.0));
+            cursor.note(|shape| shape.field("value").range(0.0, 100.0));
+        }
         let value = match &cursor.node.value {
-            // A missing value is 0, as in protobuf.
-            Value::Mapping(_) => {
-                cursor.fields(|f| Some(f.optional::<f64>("value").unwrap_or(0.0)))?
-            }
+            Value::Mapping(_) => message()?,
             _ => f64::decode(cursor)?,
         };
         if (0.0..=100.0).contains(&value) {
@@ -150,6 +188,7 @@ pub(crate) struct HostText(pub(crate) String);
 
 impl Decode for HostText {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        cursor.note(|shape| shape.format(HOST));
         let text = cursor.text()?;
         let name = text.strip_prefix("*.").unwrap_or(text);
         if text == "*" || is_host_name(name) || text.parse::<IpAddr>().is_ok() {
@@ -195,6 +234,7 @@ pub(crate) struct CidrText(pub(crate) String);
 
 impl Decode for CidrText {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        cursor.note(|shape| shape.format(ADDRESS_BLOCK));
         let text = cursor.text()?;
         let (address, length) = text
             .split_once('/')
@@ -226,6 +266,7 @@ pub(crate) struct RegexText(pub(crate) String);
 
 impl Decode for RegexText {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        cursor.note(|shape| shape.format(REGEX));
         let text = cursor.text()?;
         if text.len() > MAX_REGEX {
             let message = format!("the regular expression is longer than {MAX_REGEX} bytes");

@@ -114,8 +114,11 @@ pub(super) fn classify(api_version: &str, kind: &str) -> Class {
     })
 }
 
+/// The groups of [`is_known_group`] as a regular expression over `apiVersion`.
+pub(crate) const OUR_GROUPS: &str = r"^(portcullis\.dev|istio\.io|.*\.istio\.io)/";
+
 /// Names for "did you mean": the kinds of our groups.
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     let others = OTHERS.iter().map(|row| row.kind);
     Kind::ALL.iter().map(|kind| kind.as_str()).chain(others)
 }

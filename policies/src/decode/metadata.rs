@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Cursor, Decode, Fields, is_host_name};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::document::{Kind, Meta, Spanned};
+use crate::schema::TextFormat;
 
 /// Set by API servers and tools; tolerated so that `kubectl get -o yaml` output can be used as it is.
 const SERVER_SET: &[&str] = &[
@@ -21,6 +22,12 @@ const SERVER_SET: &[&str] = &[
     "selfLink",
     "clusterName",
 ];
+
+const OBJECT_NAME: TextFormat = TextFormat {
+    pattern: r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$",
+    expected: "a name of lower-case letters, digits, `-` and `.`",
+    longest: Some(253),
+};
 
 /// Reads `metadata` of a document.
 pub(super) fn metadata(kind: Kind, fields: &mut Fields<'_>) -> Option<Meta> {
@@ -87,6 +94,7 @@ struct ObjectName(String);
 
 impl Decode for ObjectName {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        cursor.note(|shape| shape.format(OBJECT_NAME));
         let text = cursor.text()?;
         if is_host_name(text) && !text.contains(|c: char| c.is_ascii_uppercase() || c == '_') {
             return Some(Self(text.to_owned()));

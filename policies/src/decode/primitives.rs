@@ -2,6 +2,7 @@
 
 use super::{Cursor, Decode};
 use crate::document::Spanned;
+use crate::schema::Shape;
 use crate::yaml::{Value, is_number};
 
 impl Decode for String {
@@ -21,19 +22,26 @@ impl Decode for bool {
                 text,
                 quoted: false,
             } if matches!(&**text, "false" | "False" | "FALSE") => Some(false),
-            _ => cursor.mistyped("`true` or `false`"),
+            _ => {
+                cursor.note(Shape::boolean);
+                cursor.mistyped("`true` or `false`")
+            }
         }
     }
 }
 
 impl Decode for u32 {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
-        match integer(cursor) {
-            Some(number) => Self::try_from(number)
-                .ok()
-                .or_else(|| cursor.invalid("between 0 and 4294967295")),
-            None => cursor.mistyped("a whole number"),
-        }
+        let Some(number) = integer(cursor) else {
+            cursor.note(|shape| {
+                shape.whole();
+                shape.range(0.0, f64::from(Self::MAX));
+            });
+            return cursor.mistyped("a whole number");
+        };
+        Self::try_from(number)
+            .ok()
+            .or_else(|| cursor.invalid("between 0 and 4294967295"))
     }
 }
 
@@ -47,7 +55,10 @@ impl Decode for f64 {
                 Ok(number) if number.is_finite() => Some(number),
                 _ => cursor.mistyped("a number"),
             },
-            _ => cursor.mistyped("a number"),
+            _ => {
+                cursor.note(Shape::number);
+                cursor.mistyped("a number")
+            }
         }
     }
 }

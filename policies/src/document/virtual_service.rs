@@ -30,11 +30,7 @@ pub struct Destination {
 
 impl Document for VirtualService {
     fn spec(meta: Meta, f: &mut Fields<'_>) -> Option<Self> {
-        let hosts = if f.has("hosts") {
-            f.non_empty::<Spanned<HostText>>("hosts")
-        } else {
-            Some(Vec::new())
-        };
+        let hosts = f.non_empty_if_there::<Spanned<HostText>>("hosts");
         let gateways = f.list::<Spanned<GatewayRef>>("gateways");
         let http: Vec<HttpRule> = f.list("http");
         f.unread(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::{Meta, Spanned};
-use crate::decode::{Cursor, Decode, Document, Fields, Port, is_host_name};
+use crate::decode::{Cursor, Decode, Document, Fields, NAME, Port, is_host_name};
 use crate::diagnostic::DocPath;
 use crate::source::Location;
 
@@ -88,6 +88,7 @@ impl WorkloadSpec {
 
 /// It becomes a segment of a SPIFFE ID.
 fn service_account(cursor: &Cursor<'_>) -> Option<String> {
+    cursor.note(|shape| shape.format(NAME));
     let text = cursor.text()?;
     if is_host_name(text) {
         Some(text.to_owned())
