@@ -9,10 +9,12 @@ mod formats;
 mod hints;
 mod kinds;
 mod metadata;
+mod names;
 mod paths;
 mod primitives;
 mod recorder;
 mod relocate;
+mod standing;
 
 pub(crate) use cursor::{Context, Cursor, Decode};
 pub(crate) use document::{Document, file, shape};
@@ -22,4 +24,6 @@ pub(crate) use formats::{
     RegexText, is_host_name, whole_text_regex,
 };
 pub(crate) use kinds::{OUR_GROUPS, names as kind_names};
+pub(crate) use names::{HeaderNameText, HttpUrl, NonEmpty, is_label};
 pub(crate) use paths::Paths;
+pub(crate) use standing::Standing;

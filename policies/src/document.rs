@@ -1,5 +1,6 @@
 //! The documents that people write, one file per kind, typed and with the place of everything that later checks need.
 
+mod attachment;
 mod authorization_policy;
 mod destination_rule;
 mod gateway;
@@ -9,16 +10,23 @@ mod mesh_config;
 mod meta;
 mod namespace;
 mod peer_authentication;
+mod probe;
+mod proxy_config;
 mod registration_entry;
+mod request_authentication;
 mod selector;
 mod service_entry;
+mod sidecar;
 mod spanned;
 mod string_match;
+mod telemetry;
 mod virtual_service;
 mod workload_entry;
+mod workload_group;
 
 use std::sync::Arc;
 
+pub use attachment::Attachment;
 pub use authorization_policy::{
     AuthorizationAction, AuthorizationPolicy, Condition, Operation, Rule, Source, TargetRef,
 };
@@ -36,13 +44,25 @@ pub use mesh_config::MeshConfig;
 pub use meta::Meta;
 pub use namespace::Namespace;
 pub use peer_authentication::{PeerAuthentication, PeerAuthenticationMode};
+pub use probe::{ProbeMethod, ReadinessProbe};
+pub use proxy_config::ProxyConfig;
 pub use registration_entry::{EntrySelector, RegistrationEntry};
+pub use request_authentication::{ClaimToHeader, JwtHeader, JwtRule, RequestAuthentication};
 pub use selector::LabelSelector;
 pub use service_entry::{MeshLocation, Resolution, ServiceEntry, ServiceEntryPort};
+pub use sidecar::{
+    CaptureMode, EgressHost, EgressListener, IngressListener, OutboundTrafficMode, Sidecar,
+    SidecarOutboundTrafficPolicy, SidecarPort,
+};
 pub use spanned::Spanned;
 pub use string_match::StringMatch;
+pub use telemetry::{
+    AccessLogging, CustomTag, Metric, Metrics, MetricsOverride, TagOverride, Telemetry, Tracing,
+    WorkloadMode,
+};
 pub use virtual_service::{Destination, VirtualService};
 pub use workload_entry::{WorkloadAddress, WorkloadEntry, WorkloadSpec};
+pub use workload_group::WorkloadGroup;
 
 pub use crate::protocol::Protocol;
 
@@ -79,10 +99,20 @@ document_set! {
     service_entries: ServiceEntry,
     /// Workloads behind services.
     workload_entries: WorkloadEntry,
+    /// What workloads outside Kubernetes have in common.
+    workload_groups: WorkloadGroup,
+    /// What a workload's proxy takes in and may reach.
+    sidecars: Sidecar,
+    /// Settings of proxies themselves.
+    proxy_configs: ProxyConfig,
     /// Who may.
     authorization_policies: AuthorizationPolicy,
     /// How strictly peers prove who they are.
     peer_authentications: PeerAuthentication,
+    /// Which tokens are accepted: none yet, the kind is refused as long as it is not in force.
+    request_authentications: RequestAuthentication,
+    /// Traces, metrics and access logs.
+    telemetries: Telemetry,
     /// What holds for the whole mesh: at most one.
     mesh_configs: MeshConfig,
     /// Which caller of the CA may have which identity.

@@ -24,6 +24,7 @@ pub mod host;
 pub mod listener;
 pub mod load;
 pub mod mesh;
+mod namespace_wide;
 mod nearest;
 pub mod protocol;
 pub mod registry;

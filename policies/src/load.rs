@@ -63,6 +63,9 @@ pub fn load(files: &[SourceFile], mesh: &Mesh) -> Loaded {
         );
     }
     duplicates(&loaded.documents, &mut loaded.diagnostics);
+    loaded
+        .diagnostics
+        .extend(crate::namespace_wide::check(&loaded.documents));
     let (mesh, findings) = mesh.effective(&loaded.documents);
     loaded.mesh = mesh;
     loaded.diagnostics.extend(findings);

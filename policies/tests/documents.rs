@@ -317,7 +317,7 @@ fn security() {
         &[(
             "{}",
             &[
-                "2:7: error[PC0105]: `RequestAuthentication` is not in force, and it is never ignored: tokens would not be checked",
+                "2:7: error[PC0133]: RequestAuthentication `my-app/x` is not in force yet, and it is never ignored: tokens would not be checked",
             ],
         )],
     );
@@ -360,8 +360,8 @@ fn tolerated_and_refused_documents() {
             "2:7: error[PC0103]: `networking.istio.io/v2` has no kind `Gateway` (help: write `apiVersion: networking.istio.io/v1`)",
         ),
         (
-            "apiVersion: networking.istio.io/v1\nkind: Sidecar",
-            "2:7: warning[PC0214]: `Sidecar` is not in force yet: the document has no effect",
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: TCPRoute",
+            "2:7: warning[PC0240]: `TCPRoute` of the Gateway API is not read, and has no effect (help: write a VirtualService of `networking.istio.io/v1` with `tcp` routes)",
         ),
         (
             "apiVersion: apps/v1\nkind: Deployment",

@@ -1,6 +1,6 @@
 //! A place in a document while it is decoded, and the findings so far.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
 
 use super::findings::Findings;
@@ -27,6 +27,8 @@ pub(crate) struct Context<'a> {
     pub(crate) regexes: RegexBudget,
     /// What warnings call the document being read: `VirtualService my-app/product-service`.
     pub(crate) subject: RefCell<String>,
+    /// What is being read is not in force as a whole, so its fields need not say so again.
+    pub(crate) quiet: Cell<bool>,
     /// Emptied lists of field names, to be used again.
     pub(crate) spare: RefCell<Vec<Vec<&'static str>>>,
     /// Where a schema is noted while decoders run over nothing; none while documents are read.
@@ -44,6 +46,7 @@ impl<'a> Context<'a> {
             findings: Findings::default(),
             regexes: RegexBudget::default(),
             subject: RefCell::default(),
+            quiet: Cell::default(),
             spare: RefCell::default(),
             recorder: None,
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::kinds::{self, Class};
 use super::metadata::metadata;
 use super::recorder::record;
-use super::{Context, Cursor, Fields, Paths, hints};
+use super::{Context, Cursor, Fields, Paths, Standing, hints};
 use crate::diagnostic::{Diagnostic, DocPath, Fix, codes};
 use crate::document::{DocumentSet, Kind, Meta};
 use crate::mesh::Mesh;
@@ -16,6 +16,9 @@ use crate::yaml::{Node, Value, documents, shortened};
 
 /// A kind whose `spec` can be read.
 pub(crate) trait Document: Sized {
+    /// Whether its documents have an effect.
+    const STANDING: Standing = Standing::InForce;
+
     /// Reads the fields of `spec`.
     fn spec(meta: Meta, spec: &mut Fields<'_>) -> Option<Self>;
 }
@@ -97,14 +100,14 @@ fn document(cursor: &Cursor<'_>, set: &mut DocumentSet) {
                 message,
             ));
         }
-        Class::Later => {
-            let message = format!("`{kind}` is not in force yet: the document has no effect");
-            cursor.context.report(Diagnostic::warning(
-                codes::KIND_NOT_IN_FORCE,
-                at_kind(),
-                "kind",
-                message,
-            ));
+        Class::GatewayApi(help) => {
+            let message = format!(
+                "`{}` of the Gateway API is not read, and has no effect",
+                shortened(kind)
+            );
+            let code = codes::GATEWAY_API_NOT_READ;
+            let finding = Diagnostic::warning(code, at_kind(), "kind", message);
+            cursor.context.report(finding.with_help(help));
         }
         Class::Refused(reason) => {
             let message = format!("`{kind}` is not in force, and it is never ignored: {reason}");
@@ -175,12 +178,12 @@ fn read(kind: Kind, cursor: &Cursor<'_>, set: &mut DocumentSet) {
         Kind::MeshConfig => keep(kind, cursor, &mut set.mesh_configs),
         Kind::RegistrationEntry => keep(kind, cursor, &mut set.registration_entries),
         Kind::Namespace => keep(kind, cursor, &mut set.namespaces),
-        Kind::WorkloadGroup
-        | Kind::Sidecar
-        | Kind::ProxyConfig
-        | Kind::RequestAuthentication
-        | Kind::Telemetry
-        | Kind::RateLimit => {}
+        Kind::WorkloadGroup => keep(kind, cursor, &mut set.workload_groups),
+        Kind::Sidecar => keep(kind, cursor, &mut set.sidecars),
+        Kind::ProxyConfig => keep(kind, cursor, &mut set.proxy_configs),
+        Kind::RequestAuthentication => keep(kind, cursor, &mut set.request_authentications),
+        Kind::Telemetry => keep(kind, cursor, &mut set.telemetries),
+        Kind::RateLimit => {}
     }
 }
 
@@ -193,14 +196,19 @@ pub(crate) fn shape(kind: Kind) -> Shape {
 fn keep<D: Document>(kind: Kind, cursor: &Cursor<'_>, kept: &mut Vec<Arc<D>>) {
     let before = cursor.context.findings.errors();
     let document = cursor.fields(|f| {
-        for known in ["apiVersion", "kind", "status"] {
+        for known in ["apiVersion", "status"] {
             f.get(known);
         }
+        let at_kind = f.get("kind");
         let meta = metadata(kind, f);
         let named = meta.is_some();
         // The rest is read without a name as well, so that its problems show.
         let meta = meta.unwrap_or_else(|| nameless(kind, cursor));
         *cursor.context.subject.borrow_mut() = subject(&meta, named);
+        if let Some(at_kind) = at_kind {
+            D::STANDING.report(&at_kind);
+        }
+        cursor.context.quiet.set(!D::STANDING.is_in_force());
         // A missing spec means something for some kinds (allow nothing); what is required is reported by the schema.
         let empty = Node {
             value: Value::Mapping(Vec::new()),

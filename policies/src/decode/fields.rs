@@ -168,7 +168,11 @@ impl<'a> Fields<'a> {
     ) -> Option<T> {
         let cursor = self.get(name)?;
         self.warn_later(&cursor, name, code, effect);
-        T::decode(&cursor)
+        // The whole is named; its parts need not be.
+        let before = cursor.context.quiet.replace(true);
+        let value = T::decode(&cursor);
+        cursor.context.quiet.set(before);
+        value
     }
 
     /// A traffic field that is neither read nor in force yet: a warning if it is there.
@@ -180,6 +184,9 @@ impl<'a> Fields<'a> {
 
     fn warn_later(&self, cursor: &Cursor<'_>, name: &str, code: Code, effect: &str) {
         cursor.note(|shape| shape.remark(format!("Not in force yet: {effect}.")));
+        if self.cursor.context.quiet.get() {
+            return;
+        }
         let subject = self.cursor.context.subject.borrow();
         cursor.warn(
             code,
@@ -191,17 +198,31 @@ impl<'a> Fields<'a> {
     /// A security field that is not in force: an error if it is there.
     pub(crate) fn refused(&mut self, name: &'static str, reason: &str) {
         if let Some(cursor) = self.get(name) {
-            cursor.note(|shape| shape.refused(reason));
-            let message = format!(
-                "`{name}` is not in force, and a security field is never ignored: {reason}"
-            );
-            self.cursor.context.report(Diagnostic::error(
-                codes::SECURITY_FIELD_NOT_IN_FORCE,
-                cursor.key_at(),
-                &cursor.path,
-                message,
-            ));
+            self.refuse(&cursor, name, reason);
         }
+    }
+
+    /// A security field that is read and checked but not in force: an error if it is there.
+    pub(crate) fn refused_typed<T: Decode>(
+        &mut self,
+        name: &'static str,
+        reason: &str,
+    ) -> Option<T> {
+        let cursor = self.get(name)?;
+        self.refuse(&cursor, name, reason);
+        T::decode(&cursor)
+    }
+
+    fn refuse(&self, cursor: &Cursor<'_>, name: &str, reason: &str) {
+        cursor.note(|shape| shape.refused(reason));
+        let message =
+            format!("`{name}` is not in force, and a security field is never ignored: {reason}");
+        self.report(Diagnostic::error(
+            codes::SECURITY_FIELD_NOT_IN_FORCE,
+            cursor.key_at(),
+            &cursor.path,
+            message,
+        ));
     }
 
     /// At most one of these fields may be there; false after an error.
@@ -244,7 +265,8 @@ impl<'a> Fields<'a> {
         any
     }
 
-    fn missing(&self, name: &'static str) {
+    /// Reports a field that has to be there because of the value of another one.
+    pub(crate) fn missing(&self, name: &'static str) {
         let path = self.cursor.path.field(name);
         let message = format!("`{path}` is missing");
         let help = hints::example(&path.to_string()).map(|example| format!("add `{example}`"));

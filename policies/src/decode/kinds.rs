@@ -11,8 +11,8 @@ pub(super) enum Class {
     List,
     /// Another system's document: tolerated.
     Foreign,
-    /// A traffic kind that comes later: a warning.
-    Later,
+    /// A document of the Gateway API: a warning that says what to write instead.
+    GatewayApi(&'static str),
     /// A security kind that is not in force: refused, with the reason.
     Refused(&'static str),
     /// A group that we know, with a version that the kind does not have.
@@ -72,8 +72,6 @@ const OTHERS: &[Row] = &[
 /// What to do with a kind.
 fn class_of(kind: Kind) -> Class {
     match kind {
-        Kind::RequestAuthentication => Class::Refused("tokens would not be checked"),
-        Kind::WorkloadGroup | Kind::Sidecar | Kind::ProxyConfig | Kind::Telemetry => Class::Later,
         Kind::RateLimit => Class::UnknownKind,
         _ => Class::Read(kind),
     }
@@ -103,6 +101,9 @@ pub(super) fn classify(api_version: &str, kind: &str) -> Class {
     if let Some(row) = other.filter(|row| row.group == group) {
         return known(row.versions, row.class, row.newest);
     }
+    if group == "gateway.networking.k8s.io" || group == "gateway.networking.x-k8s.io" {
+        return Class::GatewayApi(instead_of(kind));
+    }
     if !is_known_group(group) {
         return Class::Foreign;
     }
@@ -121,6 +122,26 @@ pub(crate) const OUR_GROUPS: &str = r"^(portcullis\.dev|istio\.io|.*\.istio\.io)
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     let others = OTHERS.iter().map(|row| row.kind);
     Kind::ALL.iter().map(|kind| kind.as_str()).chain(others)
+}
+
+/// What says here what a kind of the Gateway API says.
+fn instead_of(kind: &str) -> &'static str {
+    match kind {
+        "Gateway" | "ListenerSet" | "XListenerSet" => {
+            "write a Gateway of `networking.istio.io/v1` with `selector: {istio: ingressgateway}`"
+        }
+        "HTTPRoute" | "GRPCRoute" => {
+            "write a VirtualService of `networking.istio.io/v1` with `http` routes"
+        }
+        "TLSRoute" => "write a VirtualService of `networking.istio.io/v1` with `tls` routes",
+        "TCPRoute" | "UDPRoute" => {
+            "write a VirtualService of `networking.istio.io/v1` with `tcp` routes"
+        }
+        "BackendTLSPolicy" | "BackendTrafficPolicy" | "XBackendTrafficPolicy" => {
+            "write a DestinationRule of `networking.istio.io/v1`"
+        }
+        _ => "remove it: a Gateway and a VirtualService of `networking.istio.io/v1` do without",
+    }
 }
 
 fn is_known_group(group: &str) -> bool {
@@ -151,10 +172,10 @@ mod tests {
             classify("v2", "Namespace"),
             Class::UnknownVersion { expected: "v1" }
         );
-        assert_eq!(
-            classify("gateway.networking.k8s.io/v1", "Gateway"),
-            Class::Foreign
-        );
+        assert!(matches!(
+            classify("gateway.networking.k8s.io/v1", "HTTPRoute"),
+            Class::GatewayApi(help) if help.contains("VirtualService")
+        ));
         assert_eq!(
             classify("networking.istio.io/v1", "VirtualServices"),
             Class::UnknownKind

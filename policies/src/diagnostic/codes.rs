@@ -132,6 +132,10 @@ codes! {
     SECOND_MESH_CONFIG = "PC0130";
     /// A MeshConfig whose trust domain is not the process's.
     FOREIGN_TRUST_DOMAIN = "PC0131";
+    /// RequestAuthentication is not in force yet.
+    REQUEST_AUTHENTICATION_NOT_IN_FORCE = "PC0133";
+    /// Two documents of a kind that a namespace may have once without a selector.
+    SECOND_FOR_NAMESPACE = "PC0134";
 
 
     /// Retries are not in force yet.
@@ -160,12 +164,20 @@ codes! {
     EXPORT_TO_NOT_IN_FORCE = "PC0212";
     /// Another traffic field that is not in force yet.
     FIELD_NOT_IN_FORCE = "PC0213";
-    /// A traffic kind that is not in force yet.
-    KIND_NOT_IN_FORCE = "PC0214";
     /// A deprecated name for a field.
     DEPRECATED_FIELD = "PC0220";
     /// A deprecated name for a value.
     DEPRECATED_VALUE = "PC0221";
+    /// A document of the Gateway API, which is not read.
+    GATEWAY_API_NOT_READ = "PC0240";
+    /// Sidecar is not in force yet.
+    SIDECAR_NOT_IN_FORCE = "PC0243";
+    /// WorkloadGroup is not in force yet.
+    WORKLOAD_GROUP_NOT_IN_FORCE = "PC0244";
+    /// Telemetry is not in force yet.
+    TELEMETRY_NOT_IN_FORCE = "PC0245";
+    /// ProxyConfig is not in force yet.
+    PROXY_CONFIG_NOT_IN_FORCE = "PC0246";
 
     /// A destination host that no document declares.
     UNKNOWN_HOST = "PC0301";

@@ -3,7 +3,7 @@
 use super::{
     AuthorizationAction, AuthorizationPolicy, Condition, Operation, Rule, Source, TargetRef,
 };
-use crate::decode::{CidrText, Cursor, Decode, Document, Fields};
+use crate::decode::{CidrText, Cursor, Decode, Document, Fields, NonEmpty, is_label};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::document::{LabelSelector, Meta, Spanned};
 
@@ -80,14 +80,26 @@ impl Decode for Provider {
 impl Decode for TargetRef {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
-            let group = f.or_default("group");
-            let kind = f.required("kind");
-            let name = f.required("name");
+            let group = f.get("group").and_then(|cursor| match cursor.text()? {
+                group if group.is_empty() || group.split('.').all(is_label) => {
+                    Some(group.to_owned())
+                }
+                _ => cursor.invalid("an API group such as `gateway.networking.k8s.io`"),
+            });
+            let kind = f.required::<String>("kind").and_then(|kind| {
+                let word = kind.starts_with(|c: char| c.is_ascii_alphabetic())
+                    && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+                if word {
+                    return Some(kind);
+                }
+                f.get("kind")?.invalid("a kind such as `Gateway`")
+            });
+            let name = f.required::<NonEmpty>("name");
             let namespace = f.optional("namespace");
             Some(Self {
-                group,
+                group: group.unwrap_or_default(),
                 kind: kind?,
-                name: name?,
+                name: name?.0,
                 namespace,
             })
         })

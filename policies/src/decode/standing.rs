@@ -1,0 +1,50 @@
+//! Whether documents of a kind have an effect at all.
+
+use super::Cursor;
+use crate::diagnostic::{Code, Diagnostic};
+
+/// What becomes of the documents of a kind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Standing {
+    /// In force, apart from fields that say otherwise.
+    InForce,
+    /// A traffic kind that is read and checked but has no effect yet: a warning.
+    Later {
+        /// Its own code.
+        code: Code,
+        /// What holds instead.
+        effect: &'static str,
+    },
+    /// A security kind that is read and checked but not in force yet: an error.
+    Refused {
+        /// Its own code.
+        code: Code,
+        /// What would happen if it were accepted.
+        reason: &'static str,
+    },
+}
+
+impl Standing {
+    /// Whether single fields are to say that they are not in force.
+    pub(super) fn is_in_force(self) -> bool {
+        matches!(self, Self::InForce)
+    }
+
+    /// Says it at `kind`.
+    pub(super) fn report(self, kind: &Cursor<'_>) {
+        let subject = kind.context.subject.borrow().clone();
+        let finding = match self {
+            Self::InForce => return,
+            Self::Later { code, effect } => {
+                let message = format!("{subject} is not in force yet: {effect}");
+                Diagnostic::warning(code, kind.at(), "kind", message)
+            }
+            Self::Refused { code, reason } => {
+                let message =
+                    format!("{subject} is not in force yet, and it is never ignored: {reason}");
+                Diagnostic::error(code, kind.at(), "kind", message)
+            }
+        };
+        kind.context.report(finding);
+    }
+}
