@@ -51,6 +51,7 @@ fn values(text: &str) -> Vec<Value> {
 /// Every document of the repository that is meant to be good, one by one.
 fn corpus() -> Vec<Value> {
     let folders = [
+        "policies/examples",
         "deploy/demo/policies",
         "deploy/demo/entries",
         "tests/corpus/seeds",
