@@ -74,6 +74,18 @@ The program finds http_proxy, no_proxy and PORTCULLIS_OUTBOUND in its environmen
 http://<service>/ goes through its sidecar as mutual TLS. With --port, other workloads reach it as
 http://<name>/. Everything is taken back when the program ends; its exit code is passed on.")]
     Run(Run),
+    /// Print JSON Schema of the policy documents, for editors
+    #[command(after_help = "\
+Examples:
+  portcullis schema > portcullis.schema.json     any document; which schema holds is told by `kind`
+  portcullis schema VirtualService               one kind; `vs` and `virtualservices` will do
+  portcullis schema --list
+
+In VS Code with the YAML extension, in settings.json:
+  \"yaml.schemas\": {\"./portcullis.schema.json\": \"policies/**/*.yaml\"}
+In any editor with the YAML language server, as the first line of a file:
+  # yaml-language-server: $schema=portcullis.schema.json")]
+    Schema(Schema),
     /// Print the versions of the command and of the running parts
     #[command(after_help = "\
 Examples:
@@ -148,6 +160,26 @@ pub(crate) enum Format {
     /// For people.
     Text,
     /// For programs.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Schema {
+    /// One kind, as `kubectl` would know it [default: a schema for all of them]
+    #[arg(value_name = "KIND")]
+    pub(crate) kind: Option<String>,
+    /// The form of the schema
+    #[arg(short, long, value_enum, default_value_t = SchemaFormat::Json)]
+    pub(crate) output: SchemaFormat,
+    /// List the kinds instead
+    #[arg(long, conflicts_with = "kind")]
+    pub(crate) list: bool,
+}
+
+/// How a schema is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaFormat {
+    /// JSON Schema, draft 7.
     Json,
 }
 

@@ -17,6 +17,7 @@ mod ports;
 mod process_files;
 mod record;
 mod run;
+mod schema;
 mod status;
 mod terminal;
 mod up;
@@ -50,6 +51,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Status(args) => status::run(&args),
         Command::Env(args) => env::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Version(args) => version::run(&args),
         Command::Ca(args) => program(ca::command::run(args)),
         Command::Gateway(args) => program(gateway::command::run(args)),
