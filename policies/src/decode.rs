@@ -21,9 +21,13 @@ pub(crate) use document::{Document, file, shape};
 pub(crate) use fields::Fields;
 pub(crate) use formats::{
     CidrText, DurationOrZero, HostText, MAX_REGEX_SIZE, NAME, Percent, Port, RegexBudget,
-    RegexText, is_host_name, whole_text_regex,
+    RegexText, Share, WholePercent, is_host_name, whole_text_regex,
 };
 pub(crate) use kinds::{OUR_GROUPS, names as kind_names};
-pub(crate) use names::{HeaderNameText, HttpUrl, NonEmpty, is_label};
+pub(crate) use names::{
+    DnsLabel, HeaderNameText, HostOrIp, HttpUrl, NonEmpty, ends_in_a_number, is_dns_label,
+    is_label, labels, unix_path_problem,
+};
 pub(crate) use paths::Paths;
+pub(crate) use primitives::Count;
 pub(crate) use standing::Standing;

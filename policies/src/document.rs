@@ -3,9 +3,11 @@
 mod attachment;
 mod authorization_policy;
 mod destination_rule;
+mod export_to;
 mod gateway;
 mod http_route;
 mod kind;
+mod l4_route;
 mod mesh_config;
 mod meta;
 mod namespace;
@@ -31,15 +33,24 @@ pub use authorization_policy::{
     AuthorizationAction, AuthorizationPolicy, Condition, Operation, Rule, Source, TargetRef,
 };
 pub use destination_rule::{
-    ConnectionPool, DestinationRule, DestinationTls, H2Upgrade, LoadBalancer, OutlierDetection,
-    SimpleLoadBalancer, Subset, TrafficPolicy,
+    ClientTls, ConnectionPool, ConsistentHash, CookieAttribute, DestinationRule, DestinationTls,
+    Distribute, Failover, H2Upgrade, HashAlgorithm, HashCookie, HashKey, Http2KeepAlive,
+    LoadBalancer, LoadBalancerPolicy, LocalityLoadBalancing, OutlierDetection, PortTrafficPolicy,
+    ProxyProtocolVersion, RetryBudget, SimpleLoadBalancer, Subset, TcpKeepalive, TrafficPolicy,
+    Tunnel, TunnelProtocol, Warmup, ZoneAwareLoadBalancing,
 };
-pub use gateway::{Gateway, Server, ServerPort, ServerTls, ServerTlsMode, TlsVersion};
+pub use export_to::Visibility;
+pub use gateway::{
+    Gateway, OtherServerTls, Server, ServerCertificate, ServerPort, ServerTls, ServerTlsMode,
+    TlsVersion,
+};
 pub use http_route::{
-    DirectResponse, HeaderRules, Headers, HttpDestination, HttpFault, HttpMatch, HttpRedirect,
-    HttpRetry, HttpRewrite, HttpRule, Mirror, RedirectPort, RegexRewrite,
+    AbortStatus, CorsPolicy, DirectResponse, FaultAbort, FaultDelay, GrpcStatus, HeaderRules,
+    Headers, HttpDestination, HttpFault, HttpMatch, HttpRedirect, HttpRetry, HttpRewrite, HttpRule,
+    Mirror, RedirectPort, RegexRewrite, RetryOn, UnmatchedPreflights,
 };
 pub use kind::Kind;
+pub use l4_route::{L4Destination, L4Match, L4Rule};
 pub use mesh_config::MeshConfig;
 pub use meta::Meta;
 pub use namespace::Namespace;
@@ -61,7 +72,7 @@ pub use telemetry::{
     WorkloadMode,
 };
 pub use virtual_service::{Destination, VirtualService};
-pub use workload_entry::{WorkloadAddress, WorkloadEntry, WorkloadSpec};
+pub use workload_entry::{Locality, WorkloadAddress, WorkloadEntry, WorkloadSpec};
 pub use workload_group::WorkloadGroup;
 
 pub use crate::protocol::Protocol;

@@ -35,6 +35,11 @@ impl HostPattern {
         }
     }
 
+    /// Whether every host that the other pattern means is meant.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.intersect(other).as_ref() == Some(other)
+    }
+
     /// The hosts that both patterns mean, if there are any.
     pub fn intersect(&self, other: &Self) -> Option<Self> {
         match (self, other) {

@@ -118,16 +118,16 @@ fn virtual_services() {
                 ],
             ),
             (
-                "{hosts: [a], http: [{directResponse: {status: 200}, fault: {abort: {httpStatus: 500}}, corsPolicy: {}}], tcp: []}",
+                "{hosts: [a], http: [{route: [{destination: {host: a}}], fault: {abort: {httpStatus: 500}}, corsPolicy: {}}], tcp: [{route: [{destination: {host: a}}]}]}",
                 &[
-                    "4:59: warning[PC0202]: `fault` of VirtualService `my-app/x` is not in force yet: no fault is injected",
-                    "4:94: warning[PC0204]: `corsPolicy` of VirtualService `my-app/x` is not in force yet: preflight requests are forwarded",
-                    "4:112: warning[PC0207]: `tcp` of VirtualService `my-app/x` is not in force yet: TCP connections are not routed",
+                    "4:63: warning[PC0202]: `fault` of VirtualService `my-app/x` is not in force yet: no fault is injected",
+                    "4:98: warning[PC0204]: `corsPolicy` of VirtualService `my-app/x` is not in force yet: preflight requests are forwarded",
+                    "4:116: warning[PC0207]: `tcp` of VirtualService `my-app/x` is not in force yet: TCP connections are not routed",
                 ],
             ),
             (
                 "{hosts: [a], http: [{route: [{destination: {host: a}, weight: 0}, {destination: {host: b}}]}]}",
-                &["4:27: error[PC0111]: every destination has weight 0, so none gets a request"],
+                &["4:28: error[PC0122]: every destination has weight 0, so none gets a request"],
             ),
         ],
     );
@@ -141,7 +141,7 @@ fn destination_rules() {
             (
                 "{host: a, trafficPolicy: {tls: {mode: SIMPLE}}}",
                 &[
-                    "4:45: error[PC0113]: the mode SIMPLE is not in force, and TLS that is asked for is never left out (help: in force are DISABLE and ISTIO_MUTUAL)",
+                    "4:45: error[PC0116]: the mode SIMPLE is not in force, and TLS that is asked for is never left out (help: in force are DISABLE and ISTIO_MUTUAL)",
                 ],
             ),
             (
@@ -184,7 +184,7 @@ fn gateways() {
             (
                 "{servers: [{port: {number: 443, name: a, protocol: HTTPS}, hosts: [a.b], tls: {mode: MUTUAL, credentialName: c}}]}",
                 &[
-                    "4:92: error[PC0113]: the mode MUTUAL is not in force, and a security field is never ignored (help: in force is SIMPLE)",
+                    "4:92: error[PC0117]: the mode MUTUAL is not in force, and a security field is never ignored (help: in force is SIMPLE)",
                 ],
             ),
             (
@@ -235,7 +235,7 @@ fn services() {
             ),
             (
                 "{hosts: [a], ports: [{number: 80, name: http}, {number: 80, name: http}], resolution: DNS}",
-                &["4:63: error[PC0111]: the port 80 is listed twice"],
+                &["4:63: error[PC0120]: the port 80 is listed twice"],
             ),
             (
                 "{hosts: [a], ports: [{number: 80, name: http}], resolution: STATIC, endpoints: [{address: \"127.0.0.1:80\"}]}",

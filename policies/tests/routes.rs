@@ -402,7 +402,7 @@ fn transport_by_rule_and_by_account() {
             "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: s, namespace: my-app}}\nspec: {{hosts: [s], \
              ports: [{{number: 80, name: http, protocol: HTTP}}], resolution: STATIC, endpoints: [{endpoints}]}}\n---\n\
              apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: s, namespace: my-app}}\n\
-             spec: {{host: s, trafficPolicy: {{{tls}}}}}\n"
+             spec: {{host: s{tls}}}\n"
         )
     };
     let with = "{address: 127.0.0.1, serviceAccount: s}";
@@ -420,11 +420,11 @@ fn transport_by_rule_and_by_account() {
     assert_eq!(transport(&service(with, "")), (Transport::Mesh, 1));
     assert_eq!(transport(&service(without, "")), (Transport::Plaintext, 0));
     assert_eq!(
-        transport(&service(with, "tls: {mode: DISABLE}")),
+        transport(&service(with, ", trafficPolicy: {tls: {mode: DISABLE}}")),
         (Transport::Plaintext, 0)
     );
     for (endpoints, tls) in [
-        (without, "tls: {mode: ISTIO_MUTUAL}"),
+        (without, ", trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}"),
         (&*format!("{with}, {without}"), ""),
     ] {
         let (_, lines) = try_sidecar(&service(endpoints, tls));

@@ -76,7 +76,7 @@ fn cluster(
         .find_map(|policy| policy.tls.as_ref());
     let nameless = |endpoint: &&&ServiceEndpoint| endpoint.endpoint.expected.is_none();
     let any_named = endpoints.iter().any(|endpoint| !nameless(&endpoint));
-    if transport(rule.map(|rule| rule.value), any_named) != Transport::Mesh {
+    if transport(rule.map(|rule| rule.mode), any_named) != Transport::Mesh {
         return;
     }
     for endpoint in endpoints.iter().filter(nameless) {

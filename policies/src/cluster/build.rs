@@ -82,8 +82,8 @@ impl<'a> ClusterBuilder<'a> {
                 .into_iter()
                 .chain(merged.policy)
         };
-        let tls = policies().find_map(|policy| policy.tls.as_ref());
-        let pool = policies().find_map(|policy| policy.connection_pool.as_ref());
+        let tls = policies().find_map(|policy| policy.tls.as_deref());
+        let pool = policies().find_map(|policy| policy.connection_pool.as_deref());
         let mut endpoints: Vec<Endpoint> = service.endpoints_on(port).collect();
         if let Some(subset) = subset {
             endpoints.retain(|endpoint| {
@@ -95,7 +95,7 @@ impl<'a> ClusterBuilder<'a> {
         }
         let at = subset.map_or(&service.at, |subset| &subset.name.at).clone();
         let named = endpoints.iter().any(|endpoint| endpoint.expected.is_some());
-        let transport = transport(tls.map(|tls| tls.value), named);
+        let transport = transport(tls.map(|tls| tls.mode), named);
         if transport == Transport::Plaintext {
             for endpoint in &mut endpoints {
                 endpoint.expected = None;
@@ -133,6 +133,6 @@ pub(crate) fn transport(rule: Option<DestinationTls>, any_named: bool) -> Transp
     match rule {
         Some(DestinationTls::IstioMutual) => Transport::Mesh,
         None if any_named => Transport::Mesh,
-        Some(DestinationTls::Disable) | None => Transport::Plaintext,
+        Some(_) | None => Transport::Plaintext,
     }
 }

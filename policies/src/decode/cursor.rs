@@ -134,6 +134,21 @@ impl<'a> Cursor<'a> {
         self.context.report(finding.with_fix_if(fix));
     }
 
+    /// Reports a field that another one stands for in another shape; `text` is that field with its value.
+    pub(crate) fn deprecated_shape(&self, old: &str, new: &str, text: Option<&str>, beside: bool) {
+        self.note(|shape| shape.deprecated(new));
+        let message = format!("`{old}` is a deprecated name of `{new}`");
+        let fix = if beside {
+            self.fix_remove(format!("remove it: `{new}` is there"))
+        } else {
+            text.map(|text| self.fix_entry(format!("write `{text}`"), text))
+        };
+        let finding = self.a_warning(codes::DEPRECATED_FIELD, message);
+        let help = fix.is_none().then(|| format!("write `{new}`"));
+        self.context
+            .report(finding.with_help_if(help).with_fix_if(fix));
+    }
+
     /// Reports a value whose name is deprecated.
     pub(crate) fn deprecated_value(&self, old: &str, new: &str) {
         let message = format!("{old} is a deprecated name of {new}");

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::{Cursor, Decode};
 use super::{hints, relocate};
-use crate::diagnostic::{Code, Diagnostic, Fix, codes};
+use crate::diagnostic::{Code, Diagnostic, DocPath, Fix, codes};
 use crate::nearest::{nearest, only_near};
 use crate::schema::Shape;
+use crate::source::Location;
 use crate::yaml::{Entry, Value, shortened};
 
 /// The fields of one mapping while a schema reads them.
@@ -175,14 +176,28 @@ impl<'a> Fields<'a> {
         value
     }
 
-    /// A traffic field that is neither read nor in force yet: a warning if it is there.
-    pub(crate) fn unread(&mut self, name: &'static str, code: Code, effect: &str) {
-        if let Some(cursor) = self.get(name) {
+    /// A list that is read and checked but not in force yet: a warning if it has elements.
+    pub(crate) fn later_list<T: Decode>(
+        &mut self,
+        name: &'static str,
+        code: Code,
+        effect: &str,
+    ) -> Vec<T> {
+        let Some(cursor) = self.get(name) else {
+            return Vec::new();
+        };
+        let items = cursor.items().unwrap_or_default();
+        if !items.is_empty() {
             self.warn_later(&cursor, name, code, effect);
         }
+        let before = cursor.context.quiet.replace(true);
+        let values = items.iter().filter_map(T::decode).collect();
+        cursor.context.quiet.set(before);
+        values
     }
 
-    fn warn_later(&self, cursor: &Cursor<'_>, name: &str, code: Code, effect: &str) {
+    /// Says that a traffic field is not in force yet, unless it stands in a block that has been said to be so.
+    pub(crate) fn warn_later(&self, cursor: &Cursor<'_>, name: &str, code: Code, effect: &str) {
         cursor.note(|shape| shape.remark(format!("Not in force yet: {effect}.")));
         if self.cursor.context.quiet.get() {
             return;
@@ -223,6 +238,56 @@ impl<'a> Fields<'a> {
             &cursor.path,
             message,
         ));
+    }
+
+    /// As [`refused_typed`](Self::refused_typed), with a code of its own.
+    pub(crate) fn refused_with<T: Decode>(
+        &mut self,
+        name: &'static str,
+        code: Code,
+        reason: &str,
+    ) -> Option<T> {
+        let cursor = self.get(name)?;
+        cursor.note(|shape| shape.refused(reason));
+        let message =
+            format!("`{name}` is not in force, and a security field is never ignored: {reason}");
+        self.error_at(name, code, message, None);
+        T::decode(&cursor)
+    }
+
+    /// Reports an error at a field's name, or at the mapping if the field is missing.
+    pub(crate) fn error_at(
+        &self,
+        name: &'static str,
+        code: Code,
+        message: impl Into<String>,
+        help: Option<&str>,
+    ) {
+        let (at, path) = self.place(name);
+        let diagnostic = Diagnostic::error(code, at, path, message);
+        self.report(diagnostic.with_help_if(help.map(str::to_owned)));
+    }
+
+    /// As [`error_at`](Self::error_at), but a warning.
+    pub(crate) fn warn_at(
+        &self,
+        name: &'static str,
+        code: Code,
+        message: impl Into<String>,
+        help: Option<&str>,
+    ) {
+        let (at, path) = self.place(name);
+        let diagnostic = Diagnostic::warning(code, at, path, message);
+        self.report(diagnostic.with_help_if(help.map(str::to_owned)));
+    }
+
+    fn place(&self, name: &'static str) -> (Location, DocPath) {
+        let entry = self.entries.iter().find(|entry| &*entry.key == name);
+        let at = entry.map_or_else(
+            || self.cursor.key_at(),
+            |entry| self.cursor.context.location(entry.position, entry.end),
+        );
+        (at, self.cursor.path.field(name))
     }
 
     /// At most one of these fields may be there; false after an error.

@@ -20,6 +20,12 @@ impl Cursor<'_> {
         Fix::new(title, self.context.edit(self.key, self.key_end, name))
     }
 
+    /// Another field with another value.
+    pub(crate) fn fix_entry(&self, title: impl Into<String>, text: impl Into<String>) -> Fix {
+        let Self { context, node, .. } = self;
+        Fix::new(title, context.edit(self.key, node.end, text))
+    }
+
     /// No such field: its lines go, or its part of a line; a comment behind it goes with it.
     pub(crate) fn fix_remove(&self, title: impl Into<String>) -> Option<Fix> {
         let edit = self.context.removal(self.key, self.node.end)?;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::primitives::integer;
-use super::{Cursor, Decode};
+use super::{Cursor, Decode, ends_in_a_number};
 use crate::diagnostic::codes;
 use crate::schema::TextFormat;
 use crate::yaml::{Value, shortened};
@@ -78,6 +78,9 @@ impl Decode for DurationOrZero {
             _ => return cursor.mistyped("a duration such as `10s`"),
         };
         match duration(text) {
+            Some(duration) if duration.subsec_nanos() % 1_000_000 != 0 => {
+                cursor.invalid("a duration of whole milliseconds")
+            }
             Some(duration) => Some(Self(duration)),
             None => cursor.invalid_with(
                 "a duration",
@@ -156,29 +159,70 @@ impl Decode for Port {
     }
 }
 
-/// Istio's `Percent` message, or a bare number as in integer percentages: 0 to 100.
+/// Istio's `Percent` message, `{value: 12.5}`: 0 to 100.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Percent(pub(crate) f64);
 
 impl Decode for Percent {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
-        // A missing value is 0, as in protobuf.
-        let message = || cursor.fields(|f| Some(f.optional::<f64>("value").unwrap_or(0.0)));
-        if cursor.is_recording() {
-            message();
-            f64::decode(cursor);
-            cursor.note(|shape| shape.range(0.0, 100.0));
-            cursor.note(|shape| shape.field("value").range(0.0, 100.0));
+        if let Value::Scalar { text, .. } = &cursor.node.value
+            && !cursor.is_recording()
+        {
+            let help = format!("write `{{value: {}}}`", shortened(text));
+            cursor.error(
+                codes::WRONG_TYPE,
+                format!("expected a mapping, found {}", cursor.node.describe()),
+                Some(help),
+            );
+            return None;
         }
-        let value = match &cursor.node.value {
-            Value::Mapping(_) => message()?,
-            _ => f64::decode(cursor)?,
-        };
-        if (0.0..=100.0).contains(&value) {
-            Some(Self(value))
+        // A missing value is 0, as in protobuf.
+        cursor
+            .fields(|f| {
+                Some(
+                    f.optional::<Share>("value")
+                        .map_or(0.0, |Share(share)| share),
+                )
+            })
+            .map(Self)
+    }
+}
+
+/// A number between 0 and 100.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Share(pub(crate) f64);
+
+impl Decode for Share {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        let share = f64::decode(cursor);
+        cursor.note(|shape| shape.range(0.0, 100.0));
+        let share = share?;
+        if (0.0..=100.0).contains(&share) {
+            Some(Self(share))
         } else {
             cursor.invalid("a percentage between 0 and 100")
         }
+    }
+}
+
+/// A whole percentage, 0 to 100.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WholePercent(pub(crate) u32);
+
+impl Decode for WholePercent {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        let Some(number) = integer(cursor) else {
+            cursor.note(|shape| {
+                shape.whole();
+                shape.range(0.0, 100.0);
+            });
+            return cursor.mistyped("a whole number");
+        };
+        u32::try_from(number)
+            .ok()
+            .filter(|percent| *percent <= 100)
+            .map(Self)
+            .or_else(|| cursor.invalid("a percentage between 0 and 100"))
     }
 }
 
@@ -191,7 +235,8 @@ impl Decode for HostText {
         cursor.note(|shape| shape.format(HOST));
         let text = cursor.text()?;
         let name = text.strip_prefix("*.").unwrap_or(text);
-        if text == "*" || is_host_name(name) || text.parse::<IpAddr>().is_ok() {
+        let named = is_host_name(name) && !ends_in_a_number(name);
+        if text == "*" || named || text.parse::<IpAddr>().is_ok() {
             return Some(Self(text.to_owned()));
         }
         if let Some((_, host)) = text.split_once("://")
@@ -200,7 +245,11 @@ impl Decode for HostText {
             let fix = cursor.fix_value("leave out the scheme", host);
             return cursor.invalid_fixed("a host name", None, Some(fix));
         }
-        let help = if text.contains("://") {
+        let help = if ends_in_a_number(name) {
+            Some("a name does not end in a number, and this is no IP address".to_owned())
+        } else if name.ends_with('.') {
+            Some("leave out the final dot".to_owned())
+        } else if text.contains("://") {
             Some("leave out the scheme".to_owned())
         } else if text.contains('/') {
             Some("leave out the path".to_owned())
@@ -268,6 +317,11 @@ impl Decode for RegexText {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.note(|shape| shape.format(REGEX));
         let text = cursor.text()?;
+        if text.is_empty() {
+            let message = "the regular expression is empty";
+            cursor.error(codes::INVALID_REGEX, message, None);
+            return None;
+        }
         if text.len() > MAX_REGEX {
             let message = format!("the regular expression is longer than {MAX_REGEX} bytes");
             cursor.error(codes::INVALID_REGEX, message, None);

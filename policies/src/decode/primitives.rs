@@ -45,6 +45,45 @@ impl Decode for u32 {
     }
 }
 
+/// What a schema says for the greatest whole number: exact in a double.
+const MAX_U64: f64 = 9_007_199_254_740_992.0;
+
+impl Decode for u64 {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        let Some(number) = integer(cursor) else {
+            cursor.note(|shape| {
+                shape.whole();
+                shape.range(0.0, MAX_U64);
+            });
+            return cursor.mistyped("a whole number");
+        };
+        Self::try_from(number)
+            .ok()
+            .or_else(|| cursor.invalid("0 or a positive number"))
+    }
+}
+
+/// A number of things where Istio has a signed 32-bit field that must not be negative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Count(pub(crate) u32);
+
+impl Decode for Count {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        let Some(number) = integer(cursor) else {
+            cursor.note(|shape| {
+                shape.whole();
+                shape.range(0.0, f64::from(i32::MAX));
+            });
+            return cursor.mistyped("a whole number");
+        };
+        i32::try_from(number)
+            .ok()
+            .and_then(|number| u32::try_from(number).ok())
+            .map(Self)
+            .or_else(|| cursor.invalid("a number between 0 and 2147483647"))
+    }
+}
+
 impl Decode for f64 {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         match &cursor.node.value {
@@ -85,5 +124,11 @@ pub(super) fn integer(cursor: &Cursor<'_>) -> Option<i64> {
 impl<T: Decode> Decode for Spanned<T> {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         T::decode(cursor).map(|value| cursor.spanned(value))
+    }
+}
+
+impl<T: Decode> Decode for Box<T> {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        T::decode(cursor).map(Self::new)
     }
 }

@@ -128,6 +128,28 @@ codes! {
     INVALID_REGEX = "PC0114";
     /// A list that must not be empty, or has too many elements.
     INVALID_LENGTH = "PC0115";
+    /// TLS to servers outside the mesh is not in force.
+    CLIENT_TLS_NOT_IN_FORCE = "PC0116";
+    /// A protocol or TLS mode of a gateway's server that is not in force.
+    SERVER_TLS_NOT_IN_FORCE = "PC0117";
+    /// A certificate that does not come from `credentialName`.
+    CERTIFICATE_SOURCE_NOT_IN_FORCE = "PC0118";
+    /// TLS versions or cipher suites that cannot be chosen.
+    TLS_PARAMETERS_NOT_IN_FORCE = "PC0119";
+    /// An element that a list has twice.
+    DUPLICATE_ENTRY = "PC0120";
+    /// An SNI that the document's hosts do not cover.
+    SNI_OUTSIDE_HOSTS = "PC0121";
+    /// Weights that share nothing out, or do not add up.
+    INVALID_WEIGHTS = "PC0122";
+    /// A delegate that claims what only its root may.
+    INVALID_DELEGATE = "PC0123";
+    /// A field that has no meaning where it stands, and that Istio refuses there.
+    FIELD_OUT_OF_PLACE = "PC0124";
+    /// Matches on claims of tokens are not in force.
+    CLAIM_MATCH_NOT_IN_FORCE = "PC0125";
+    /// Checks of certificates that clients show to a gateway are not in force.
+    CLIENT_CERTIFICATE_NOT_IN_FORCE = "PC0126";
     /// More than one MeshConfig in a set.
     SECOND_MESH_CONFIG = "PC0130";
     /// A MeshConfig whose trust domain is not the process's.
@@ -136,7 +158,6 @@ codes! {
     REQUEST_AUTHENTICATION_NOT_IN_FORCE = "PC0133";
     /// Two documents of a kind that a namespace may have once without a selector.
     SECOND_FOR_NAMESPACE = "PC0134";
-
 
     /// Retries are not in force yet.
     RETRIES_NOT_IN_FORCE = "PC0201";
@@ -168,6 +189,30 @@ codes! {
     DEPRECATED_FIELD = "PC0220";
     /// A deprecated name for a value.
     DEPRECATED_VALUE = "PC0221";
+    /// Addresses of services are not in force yet.
+    ADDRESSES_NOT_IN_FORCE = "PC0222";
+    /// A way to resolve a service that is not in force yet.
+    RESOLUTION_NOT_IN_FORCE = "PC0223";
+    /// Localities are not in force yet.
+    LOCALITY_NOT_IN_FORCE = "PC0224";
+    /// Networks are not in force yet.
+    NETWORK_NOT_IN_FORCE = "PC0225";
+    /// Warm-up is not in force yet.
+    WARMUP_NOT_IN_FORCE = "PC0226";
+    /// Tunnels are not in force yet.
+    TUNNEL_NOT_IN_FORCE = "PC0227";
+    /// The PROXY protocol to endpoints is not in force yet.
+    PROXY_PROTOCOL_NOT_IN_FORCE = "PC0228";
+    /// Retry budgets are not in force yet.
+    RETRY_BUDGET_NOT_IN_FORCE = "PC0229";
+    /// Addresses of listeners are not in force: the process has them.
+    BIND_NOT_IN_FORCE = "PC0230";
+    /// Endpoints on Unix sockets are not in force yet.
+    UNIX_ADDRESS_NOT_IN_FORCE = "PC0231";
+    /// A field that has no effect where it stands, and that Istio tolerates there.
+    FIELD_WITHOUT_EFFECT = "PC0233";
+    /// A service without ports, which nobody can call.
+    SERVICE_WITHOUT_PORTS = "PC0234";
     /// A document of the Gateway API, which is not read.
     GATEWAY_API_NOT_READ = "PC0240";
     /// Sidecar is not in force yet.

@@ -1,11 +1,28 @@
 //! DestinationRule (`networking.istio.io`): what holds for the traffic to a host.
 
+mod client_tls;
+mod connection_pool;
+mod load_balancer;
+mod locality;
+mod outlier_detection;
 mod schema;
+mod traffic_policy;
+mod transport;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use super::{LabelSelector, Meta, Spanned};
+pub use client_tls::{ClientTls, DestinationTls};
+pub use connection_pool::{ConnectionPool, H2Upgrade, Http2KeepAlive, TcpKeepalive};
+pub use load_balancer::{
+    ConsistentHash, CookieAttribute, HashAlgorithm, HashCookie, HashKey, LoadBalancer,
+    LoadBalancerPolicy, SimpleLoadBalancer, Warmup,
+};
+pub use locality::{Distribute, Failover, LocalityLoadBalancing, ZoneAwareLoadBalancing};
+pub use outlier_detection::OutlierDetection;
+pub use traffic_policy::{PortTrafficPolicy, TrafficPolicy};
+pub use transport::{ProxyProtocolVersion, RetryBudget, Tunnel, TunnelProtocol};
+
+use super::{LabelSelector, Meta, Spanned, Visibility};
 
 /// Istio's DestinationRule.
 #[derive(Clone, Debug)]
@@ -18,8 +35,10 @@ pub struct DestinationRule {
     pub traffic_policy: TrafficPolicy,
     /// `spec.subsets`.
     pub subsets: Vec<Subset>,
-    /// `spec.workloadSelector`: the clients that it holds for.
+    /// `spec.workloadSelector`: the clients of the rule's namespace that it holds for; every client if not given.
     pub workload_selector: Option<LabelSelector>,
+    /// `spec.exportTo`; empty is `*`. Not in force.
+    pub export_to: Box<[Spanned<Visibility>]>,
 }
 
 /// Istio's `Subset`.
@@ -31,100 +50,4 @@ pub struct Subset {
     pub labels: BTreeMap<String, String>,
     /// `trafficPolicy`, block by block before the rule's own.
     pub traffic_policy: TrafficPolicy,
-}
-
-/// Istio's `TrafficPolicy`.
-#[derive(Clone, Debug, Default)]
-pub struct TrafficPolicy {
-    /// `tls`.
-    pub tls: Option<Spanned<DestinationTls>>,
-    /// `connectionPool`.
-    pub connection_pool: Option<ConnectionPool>,
-    /// `loadBalancer`; not in force.
-    pub load_balancer: Option<Spanned<LoadBalancer>>,
-    /// `outlierDetection`; not in force.
-    pub outlier_detection: Option<Spanned<OutlierDetection>>,
-}
-
-/// `tls.mode` as far as it is in force; the other modes are refused at load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DestinationTls {
-    /// `DISABLE`: plaintext.
-    Disable,
-    /// `ISTIO_MUTUAL`: mTLS with the workload's own identity.
-    IstioMutual,
-}
-
-/// Istio's `ConnectionPoolSettings`; in force: `connect_timeout` and `h2_upgrade`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ConnectionPool {
-    /// `tcp.connectTimeout`.
-    pub connect_timeout: Option<Duration>,
-    /// `tcp.maxConnections`.
-    pub max_connections: Option<u32>,
-    /// `http.http1MaxPendingRequests`.
-    pub max_pending_requests: Option<u32>,
-    /// `http.http2MaxRequests`.
-    pub max_requests: Option<u32>,
-    /// `http.maxRequestsPerConnection`.
-    pub max_requests_per_connection: Option<u32>,
-    /// `http.maxRetries`.
-    pub max_retries: Option<u32>,
-    /// `http.idleTimeout`.
-    pub idle_timeout: Option<Duration>,
-    /// `http.h2UpgradePolicy`.
-    pub h2_upgrade: H2Upgrade,
-}
-
-/// `http.h2UpgradePolicy`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum H2Upgrade {
-    /// `DEFAULT`: as the port's protocol says.
-    #[default]
-    Default,
-    /// `DO_NOT_UPGRADE`: HTTP/1.1 stays HTTP/1.1.
-    DoNotUpgrade,
-    /// `UPGRADE`: HTTP/2 to the endpoints.
-    Upgrade,
-}
-
-/// Istio's `LoadBalancerSettings`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LoadBalancer {
-    /// `simple`.
-    Simple(SimpleLoadBalancer),
-    /// `consistentHash`.
-    ConsistentHash,
-    /// Only locality or warm-up settings.
-    Default,
-}
-
-/// `loadBalancer.simple`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SimpleLoadBalancer {
-    /// `ROUND_ROBIN`: the one in force.
-    RoundRobin,
-    /// `LEAST_REQUEST`, and its old name `LEAST_CONN`.
-    LeastRequest,
-    /// `RANDOM`.
-    Random,
-    /// `PASSTHROUGH`.
-    Passthrough,
-}
-
-/// Istio's `OutlierDetection`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct OutlierDetection {
-    /// `consecutive5xxErrors`, and its old name `consecutiveErrors`.
-    pub consecutive_5xx_errors: Option<u32>,
-    /// `consecutiveGatewayErrors`.
-    pub consecutive_gateway_errors: Option<u32>,
-    /// `interval`.
-    pub interval: Option<Duration>,
-    /// `baseEjectionTime`.
-    pub base_ejection_time: Option<Duration>,
-    /// `maxEjectionPercent`, 0 to 100.
-    pub max_ejection_percent: Option<u32>,
-    /// `minHealthPercent`, 0 to 100.
-    pub min_health_percent: Option<u32>,
 }

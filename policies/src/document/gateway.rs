@@ -1,9 +1,17 @@
 //! Gateway (`networking.istio.io`): what a gateway listens to, and with which certificates.
 
+mod server_tls;
+
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+pub use server_tls::{OtherServerTls, ServerCertificate, ServerTls, ServerTlsMode, TlsVersion};
 
 use super::{Meta, Protocol, Spanned};
-use crate::decode::{Cursor, Decode, Document, Fields, Port, is_host_name};
+use crate::decode::{
+    Cursor, Decode, Document, Fields, NonEmpty, Port, ends_in_a_number, is_dns_label, is_host_name,
+    unix_path_problem,
+};
 use crate::diagnostic::{Diagnostic, DocPath, codes};
 use crate::source::Location;
 
@@ -42,6 +50,10 @@ pub struct Server {
     pub hosts: Vec<Spanned<String>>,
     /// `tls`.
     pub tls: Option<ServerTls>,
+    /// `bind`: an IP address or `unix://…`; not in force.
+    pub bind: Option<Box<str>>,
+    /// `defaultEndpoint`; not in force.
+    pub default_endpoint: Option<Box<str>>,
 }
 
 /// Istio's `Port` of a server.
@@ -49,52 +61,48 @@ pub struct Server {
 pub struct ServerPort {
     /// `number`: the logical port; the process says where it listens.
     pub number: Spanned<u16>,
-    /// `name`.
-    pub name: String,
+    /// `name`, once per document.
+    pub name: Spanned<String>,
     /// `protocol`.
     pub protocol: Spanned<Protocol>,
-}
-
-/// Istio's `ServerTLSSettings`.
-#[derive(Clone, Debug)]
-pub struct ServerTls {
-    /// Where it stands.
-    pub at: Location,
-    /// `mode`; other modes are refused at load.
-    pub mode: Option<ServerTlsMode>,
-    /// `credentialName`: the directory of the certificate among the gateway's credentials.
-    pub credential_name: Option<Spanned<String>>,
-    /// `httpsRedirect`: 301 to https for all hosts of the server.
-    pub https_redirect: bool,
-    /// `minProtocolVersion`.
-    pub min_version: TlsVersion,
-}
-
-/// `tls.mode` as far as it is in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServerTlsMode {
-    /// `SIMPLE`: the server shows a certificate, the client does not.
-    Simple,
-}
-
-/// `minProtocolVersion`; older versions are refused at load.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
-    /// `TLSV1_2`, also the default.
-    #[default]
-    V1_2,
-    /// `TLSV1_3`.
-    V1_3,
 }
 
 impl Document for Gateway {
     fn spec(meta: Meta, f: &mut Fields<'_>) -> Option<Self> {
         let selector = f.map("selector");
-        let servers = f.non_empty("servers");
+        let servers: Option<Vec<Server>> = f.non_empty("servers");
+        if meta.name.contains('.') {
+            let message = format!(
+                "`{}` cannot be the name of a Gateway: it has a dot",
+                meta.name
+            );
+            let at = meta.at.clone();
+            f.report(Diagnostic::error(
+                codes::INVALID_VALUE,
+                at,
+                "metadata.name",
+                message,
+            ));
+        }
+        let servers = servers?;
+        for (position, server) in servers.iter().enumerate() {
+            let name = &server.port.name;
+            let mut earlier = servers.iter().take(position);
+            if earlier.any(|earlier| earlier.port.name == *name) {
+                let message = format!("the port name `{name}` is used twice");
+                let at = name.at.clone();
+                f.report(Diagnostic::error(
+                    codes::DUPLICATE_ENTRY,
+                    at,
+                    &name.path,
+                    message,
+                ));
+            }
+        }
         Some(Self {
             meta,
             selector,
-            servers: servers?,
+            servers,
         })
     }
 }
@@ -106,12 +114,16 @@ impl Decode for Server {
             let port = f.required::<ServerPort>("port");
             let hosts = f.non_empty::<Spanned<ServerHost>>("hosts");
             let tls = f.optional::<ServerTls>("tls");
-            f.unread(
+            let bind = f.later::<Bind>(
                 "bind",
-                codes::FIELD_NOT_IN_FORCE,
+                codes::BIND_NOT_IN_FORCE,
                 "the process says where it listens",
             );
-            f.optional::<String>("defaultEndpoint");
+            let default_endpoint = f.later::<String>(
+                "defaultEndpoint",
+                codes::FIELD_NOT_IN_FORCE,
+                "requests go where routes say",
+            );
             let port = port?;
             check_tls(f, &port, tls.as_ref());
             Some(Self {
@@ -124,6 +136,8 @@ impl Decode for Server {
                     .map(|host| host.map(|ServerHost(text)| text))
                     .collect(),
                 tls,
+                bind: bind.map(|Bind(text)| text),
+                default_endpoint: default_endpoint.map(String::into_boxed_str),
             })
         })
     }
@@ -136,47 +150,40 @@ fn check_tls(f: &Fields<'_>, port: &ServerPort, tls: Option<&ServerTls>) {
         let at = tls.map_or_else(|| f.cursor().at(), |tls| tls.at.clone());
         f.report(Diagnostic::error(code, at, &path, message).with_help_if(help.map(str::to_owned)));
     };
-    match (port.protocol.value, tls) {
-        (Protocol::Tls | Protocol::Tcp, _) => {
-            let message = format!(
-                "{} servers are not in force, only HTTP, HTTP2, GRPC and HTTPS are",
-                port.protocol
-            );
-            report(codes::SECURITY_FIELD_NOT_IN_FORCE, message, None);
+    let protocol = port.protocol.value;
+    if matches!(protocol, Protocol::Tls | Protocol::Tcp) {
+        let message =
+            format!("{protocol} servers are not in force, only HTTP, HTTP2, GRPC and HTTPS are");
+        report(codes::SERVER_TLS_NOT_IN_FORCE, message, None);
+    }
+    match (protocol, tls) {
+        (Protocol::Https | Protocol::Tls, None) => {
+            let article = if protocol == Protocol::Https {
+                "an"
+            } else {
+                "a"
+            };
+            let message = format!("{article} {protocol} server needs `tls`");
+            report(codes::MISSING_FIELD, message, None);
         }
-        (Protocol::Https, None) => {
-            report(
-                codes::MISSING_FIELD,
-                "an HTTPS server needs `tls`".to_owned(),
-                None,
-            );
-        }
-        (Protocol::Https, Some(tls)) if tls.https_redirect => {
+        (Protocol::Https | Protocol::Tls, Some(tls)) if tls.https_redirect => {
             let help = Some("redirect on the HTTP server of the same hosts");
+            let message = format!("{protocol} servers cannot redirect to themselves");
+            report(codes::INVALID_VALUE, message, help);
+        }
+        (Protocol::Https | Protocol::Tls, Some(_)) => {}
+        (Protocol::Tcp, Some(_)) => {
+            let message = "a TCP server has no TLS of its own".to_owned();
             report(
-                codes::INVALID_VALUE,
-                "an HTTPS server cannot redirect to itself".to_owned(),
-                help,
+                codes::FIELD_OUT_OF_PLACE,
+                message,
+                Some("set `port.protocol: TLS`"),
             );
         }
-        (Protocol::Https, Some(tls))
-            // A refused mode has been reported.
-            if tls.mode.is_some() && tls.credential_name.is_none() => {
-                let help = Some(
-                    "name the directory of `tls.crt` and `tls.key` among the gateway's credentials",
-                );
-                report(
-                    codes::MISSING_FIELD,
-                    format!("`{path}.credentialName` is missing"),
-                    help,
-                );
-            }
-        (protocol, Some(tls))
-            if protocol.is_http() && (tls.mode.is_some() || tls.credential_name.is_some()) =>
-        {
-            let message = format!("a {} server has no TLS of its own", port.protocol);
+        (_, Some(tls)) if tls.mode.is_some() || tls.has_certificate() => {
+            let message = format!("a {protocol} server has no TLS of its own");
             report(
-                codes::INVALID_VALUE,
+                codes::FIELD_OUT_OF_PLACE,
                 message,
                 Some("set `port.protocol: HTTPS`"),
             );
@@ -189,120 +196,42 @@ impl Decode for ServerPort {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
             let number = f.required::<Spanned<Port>>("number");
-            let name = f.optional("name");
+            let name = f.required::<Spanned<NonEmpty>>("name");
             let protocol = f.required("protocol");
-            f.optional::<u32>("targetPort");
+            if f.optional::<u32>("targetPort")
+                .is_some_and(|port| port != 0)
+            {
+                let message = "`targetPort` has no meaning on a Gateway";
+                let help = "routes say which port of a service requests go to";
+                f.error_at("targetPort", codes::FIELD_OUT_OF_PLACE, message, Some(help));
+            }
             Some(Self {
                 number: number?.map(|Port(port)| port),
-                name: name.unwrap_or_default(),
+                name: name?.map(|NonEmpty(name)| name),
                 protocol: protocol?,
             })
         })
     }
 }
 
-impl Decode for ServerTls {
+/// `bind`: an IP address or a Unix socket.
+struct Bind(Box<str>);
+
+impl Decode for Bind {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
-        cursor.fields(|f| {
-            let https_redirect: bool = f.or_default("httpsRedirect");
-            let mode = match f.get("mode") {
-                Some(cursor) => mode(&cursor),
-                // A block that only redirects has no mode; any other means the default.
-                None => {
-                    (!https_redirect || f.has("credentialName")).then_some(ServerTlsMode::Simple)
+        let text = cursor.text()?;
+        match text.strip_prefix("unix://") {
+            Some(path) => {
+                if let Some(problem) = unix_path_problem(path) {
+                    return cursor.invalid_with("a Unix socket", Some(problem.to_owned()));
                 }
-            };
-            let credential_name = f.get("credentialName").and_then(|cursor| {
-                let text = cursor.text()?;
-                // It names a directory, so it must not lead out of the credentials.
-                if is_host_name(text) {
-                    Some(cursor.spanned(text.to_owned()))
-                } else {
-                    cursor.invalid_with(
-                        "a credential name",
-                        Some("use letters, digits, `-` and `.`".to_owned()),
-                    )
-                }
-            });
-            let min_version = f
-                .get("minProtocolVersion")
-                .and_then(|cursor| min_version(&cursor));
-            if let Some(cursor) = f.get("maxProtocolVersion")
-                && !matches!(cursor.text(), Some("TLSV1_3" | "TLS_AUTO"))
-            {
-                let message = "`maxProtocolVersion` is not in force below TLSV1_3";
-                cursor.error(codes::SECURITY_FIELD_NOT_IN_FORCE, message, None);
             }
-            for field in [
-                "serverCertificate",
-                "privateKey",
-                "caCertificates",
-                "caCertCredentialName",
-                "caCrl",
-                "credentialNames",
-                "tlsCertificates",
-            ] {
-                f.refused(
-                    field,
-                    "certificates come from the directory that `credentialName` names",
-                );
+            None if text.parse::<IpAddr>().is_err() => {
+                return cursor.invalid("an IP address or `unix://…`");
             }
-            for field in [
-                "subjectAltNames",
-                "verifyCertificateSpki",
-                "verifyCertificateHash",
-            ] {
-                f.refused(field, "clients are not asked for certificates");
-            }
-            f.refused(
-                "cipherSuites",
-                "the suites are fixed: AEAD with forward secrecy only",
-            );
-            Some(Self {
-                at: f.cursor().at(),
-                mode,
-                credential_name,
-                https_redirect,
-                min_version: min_version.unwrap_or_default(),
-            })
-        })
-    }
-}
-
-fn mode(cursor: &Cursor<'_>) -> Option<ServerTlsMode> {
-    let mode = cursor.one_of(&[
-        ("SIMPLE", Some(ServerTlsMode::Simple)),
-        ("MUTUAL", None),
-        ("OPTIONAL_MUTUAL", None),
-        ("ISTIO_MUTUAL", None),
-        ("PASSTHROUGH", None),
-        ("AUTO_PASSTHROUGH", None),
-    ])?;
-    if mode.is_none() {
-        let name = cursor.text().unwrap_or_default();
-        let message =
-            format!("the mode {name} is not in force, and a security field is never ignored");
-        cursor.error(
-            codes::SECURITY_FIELD_NOT_IN_FORCE,
-            message,
-            Some("in force is SIMPLE".to_owned()),
-        );
-    }
-    mode
-}
-
-fn min_version(cursor: &Cursor<'_>) -> Option<TlsVersion> {
-    let version = cursor.one_of(&[
-        ("TLS_AUTO", Some(TlsVersion::V1_2)),
-        ("TLSV1_0", None),
-        ("TLSV1_1", None),
-        ("TLSV1_2", Some(TlsVersion::V1_2)),
-        ("TLSV1_3", Some(TlsVersion::V1_3)),
-    ])?;
-    if version.is_none() {
-        cursor.invalid("TLSV1_2 or TLSV1_3: older versions are broken and not spoken")
-    } else {
-        version
+            None => {}
+        }
+        Some(Self(text.into()))
     }
 }
 
@@ -315,9 +244,14 @@ impl Decode for ServerHost {
         let text = cursor.text()?;
         let (namespace, host) = text.split_once('/').unwrap_or(("*", text));
         let name = host.strip_prefix("*.").unwrap_or(host);
-        let good = (namespace == "." || namespace == "*" || is_host_name(namespace))
-            && (host == "*" || is_host_name(name));
-        if good {
+        let named = is_host_name(name) && !ends_in_a_number(name);
+        let good_host = host == "*" || named || host.parse::<IpAddr>().is_ok();
+        let good_namespace = namespace == "." || namespace == "*" || is_dns_label(namespace);
+        if good_namespace && named && !host.contains('.') {
+            let help = format!("write a name with dots, such as `{host}.example.com`, or `*`");
+            return cursor.invalid_with("a full host name", Some(help));
+        }
+        if good_namespace && good_host {
             return Some(Self(text.to_owned()));
         }
         cursor.invalid_with(

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::Spanned;
-use crate::decode::{Cursor, Decode};
+use crate::decode::{Cursor, Decode, Fields};
+use crate::diagnostic::{Diagnostic, codes};
 
 /// Istio's `WorkloadSelector`: every label must be there with this very value.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,12 +27,47 @@ impl LabelSelector {
     }
 }
 
+impl Fields<'_> {
+    /// The labels of a selector: no empty keys, no wildcards.
+    pub(crate) fn selector_labels(
+        &mut self,
+        name: &'static str,
+    ) -> BTreeMap<String, Spanned<String>> {
+        let entries = self
+            .get(name)
+            .and_then(|cursor| cursor.entries())
+            .unwrap_or_default();
+        let mut labels = BTreeMap::new();
+        for (key, cursor) in entries {
+            let Some(value) = Spanned::<String>::decode(&cursor) else {
+                continue;
+            };
+            let problem = if key.is_empty() {
+                "the name of a label is empty"
+            } else if key.contains('*') || value.contains('*') {
+                "a selector has no wildcards: labels are compared as they are"
+            } else {
+                labels.insert(key.to_owned(), value);
+                continue;
+            };
+            let at = cursor.key_at();
+            self.report(Diagnostic::error(
+                codes::INVALID_VALUE,
+                at,
+                &cursor.path,
+                problem,
+            ));
+        }
+        labels
+    }
+}
+
 /// `matchLabels` in security kinds.
 impl Decode for LabelSelector {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
             Some(Self {
-                match_labels: f.map("matchLabels"),
+                match_labels: f.selector_labels("matchLabels"),
             })
         })
     }
@@ -45,7 +81,7 @@ impl Decode for WorkloadLabels {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
             Some(Self(LabelSelector {
-                match_labels: f.map("labels"),
+                match_labels: f.selector_labels("labels"),
             }))
         })
     }

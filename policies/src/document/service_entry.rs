@@ -1,9 +1,15 @@
 //! ServiceEntry (`networking.istio.io`): a service and where it lives.
 
-use super::{LabelSelector, Meta, Protocol, Spanned, WorkloadSpec};
-use crate::decode::{Cursor, Decode, Document, Fields, HostText, Port};
-use crate::diagnostic::{Diagnostic, codes};
+mod check;
+
+use super::export_to::{Exported, export_to};
+use super::{LabelSelector, Meta, Protocol, Spanned, Visibility, WorkloadSpec};
+use crate::decode::{
+    CidrText, Cursor, Decode, DnsLabel, Document, Fields, HostText, NonEmpty, Port,
+};
+use crate::diagnostic::codes;
 use crate::document::selector::WorkloadLabels;
+use crate::document::workload_entry::Reachable;
 
 /// Istio's ServiceEntry.
 #[derive(Clone, Debug)]
@@ -12,6 +18,8 @@ pub struct ServiceEntry {
     pub meta: Meta,
     /// `spec.hosts`, as written.
     pub hosts: Vec<Spanned<String>>,
+    /// `spec.addresses`: virtual addresses and blocks; not in force.
+    pub addresses: Box<[Spanned<String>]>,
     /// `spec.ports`.
     pub ports: Vec<ServiceEntryPort>,
     /// `spec.location`.
@@ -22,6 +30,10 @@ pub struct ServiceEntry {
     pub endpoints: Vec<WorkloadSpec>,
     /// `spec.workloadSelector`: WorkloadEntry documents of the same namespace.
     pub workload_selector: Option<LabelSelector>,
+    /// `spec.exportTo`; empty is `*`. Not in force.
+    pub export_to: Box<[Spanned<Visibility>]>,
+    /// `spec.subjectAltNames` of the servers' certificates; refused at load.
+    pub subject_alt_names: Box<[Spanned<String>]>,
 }
 
 /// Istio's `ServicePort`.
@@ -31,7 +43,7 @@ pub struct ServiceEntryPort {
     pub number: Spanned<u16>,
     /// `name`.
     pub name: String,
-    /// `protocol`.
+    /// `protocol`; HTTP if not given.
     pub protocol: Protocol,
     /// `targetPort`: the endpoints' port if it differs.
     pub target_port: Option<u16>,
@@ -50,7 +62,7 @@ pub enum MeshLocation {
 /// `resolution`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Resolution {
-    /// `NONE`, the default: the address that the client dialled.
+    /// `NONE`, the default: the address that the client dialled; not in force.
     #[default]
     None,
     /// `STATIC`: the addresses of the endpoints.
@@ -59,110 +71,88 @@ pub enum Resolution {
     Dns,
     /// `DNS_ROUND_ROBIN`: as `DNS`, the first answer is used.
     DnsRoundRobin,
+    /// `DYNAMIC_DNS`: the name that the client asked for, resolved; not in force.
+    DynamicDns,
+}
+
+impl Resolution {
+    /// As written in `resolution`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "NONE",
+            Self::Static => "STATIC",
+            Self::Dns => "DNS",
+            Self::DnsRoundRobin => "DNS_ROUND_ROBIN",
+            Self::DynamicDns => "DYNAMIC_DNS",
+        }
+    }
 }
 
 impl Document for ServiceEntry {
     fn spec(meta: Meta, f: &mut Fields<'_>) -> Option<Self> {
         let hosts = f.non_empty::<Spanned<HostText>>("hosts");
-        f.unread(
+        let addresses = f.later_list::<Spanned<CidrText>>(
             "addresses",
-            codes::FIELD_NOT_IN_FORCE,
+            codes::ADDRESSES_NOT_IN_FORCE,
             "services are found by name only",
         );
-        let ports = f.non_empty::<ServiceEntryPort>("ports");
-        let location = f.get("location").and_then(|cursor| {
-            cursor.one_of(&[
-                ("MESH_EXTERNAL", MeshLocation::External),
-                ("MESH_INTERNAL", MeshLocation::Internal),
-            ])
-        });
+        let ports = f.list::<ServiceEntryPort>("ports");
+        let location = f.or_default("location");
         let resolution = f.optional::<Spanned<Resolution>>("resolution");
-        let endpoints = f.list("endpoints");
+        let endpoints = f.list::<Reachable>("endpoints");
         let workload_selector = f
             .optional("workloadSelector")
             .map(|WorkloadLabels(selector)| selector);
-        f.unread(
-            "exportTo",
-            codes::EXPORT_TO_NOT_IN_FORCE,
+        let export_to = export_to(
+            f,
+            &meta.namespace,
+            Exported::Service,
             "the service is visible in every namespace",
         );
-        f.refused("subjectAltNames", "TLS to other servers is not in force");
-        f.exclusive(&["endpoints", "workloadSelector"]);
-        let resolution = resolution.unwrap_or_else(|| f.cursor().spanned(Resolution::None));
-        check_resolution(f, &resolution);
-        if let Some(ports) = &ports {
-            check_ports(f, ports);
+        let subject_alt_names = f
+            .refused_with(
+                "subjectAltNames",
+                codes::CLIENT_TLS_NOT_IN_FORCE,
+                "TLS to other servers is not in force",
+            )
+            .map_or_else(Vec::new, |Names(names)| names);
+        if f.has("resolution") {
+            // What cannot be read is not NONE.
+            resolution.as_ref()?;
         }
-        Some(Self {
+        let resolution = resolution.unwrap_or_else(|| f.cursor().spanned(Resolution::None));
+        let entry = Self {
             meta,
             hosts: hosts?
                 .into_iter()
                 .map(|host| host.map(|HostText(text)| text))
                 .collect(),
-            ports: ports?,
-            location: location.unwrap_or_default(),
+            addresses: addresses
+                .into_iter()
+                .map(|address| address.map(|CidrText(text)| text))
+                .collect(),
+            ports,
+            location,
             resolution,
-            endpoints,
+            endpoints: endpoints.into_iter().map(|Reachable(spec)| spec).collect(),
             workload_selector,
-        })
-    }
-}
-
-fn check_resolution(f: &Fields<'_>, resolution: &Spanned<Resolution>) {
-    let report = |message: &str, help: &str| {
-        let path = f.cursor().path.field("resolution");
-        f.report(
-            Diagnostic::error(codes::INVALID_VALUE, resolution.at.clone(), path, message)
-                .with_help(help),
-        );
-    };
-    match resolution.value {
-        Resolution::None if f.has("endpoints") || f.has("workloadSelector") => {
-            report(
-                "endpoints have no effect with resolution NONE",
-                "set `resolution: STATIC`",
-            );
-        }
-        Resolution::None => {
-            let subject = f.cursor().context.subject.borrow().clone();
-            let message = format!(
-                "resolution NONE of {subject} is not in force yet: requests are answered with 503"
-            );
-            let path = f.cursor().path.field("resolution");
-            let diagnostic = Diagnostic::warning(
-                codes::FIELD_NOT_IN_FORCE,
-                resolution.at.clone(),
-                path,
-                message,
-            );
-            f.report(diagnostic.with_help("use `resolution: DNS` or `resolution: STATIC`"));
-        }
-        Resolution::Static if !f.has("endpoints") && !f.has("workloadSelector") => {
-            report(
-                "resolution STATIC needs `endpoints` or `workloadSelector`",
-                "list the endpoints' addresses",
-            );
-        }
-        _ => {}
-    }
-}
-
-fn check_ports(f: &Fields<'_>, ports: &[ServiceEntryPort]) {
-    for (position, port) in ports.iter().enumerate() {
-        let earlier = || ports.iter().take(position);
-        let message = if earlier().any(|earlier| earlier.number == port.number) {
-            format!("the port {} is listed twice", port.number)
-        } else if !port.name.is_empty() && earlier().any(|earlier| earlier.name == port.name) {
-            format!("the port name `{}` is used twice", port.name)
-        } else {
-            continue;
+            export_to,
+            subject_alt_names: subject_alt_names.into(),
         };
-        f.report(Diagnostic::error(
-            codes::INVALID_VALUE,
-            port.number.at.clone(),
-            &port.number.path,
-            message,
-        ));
+        check::check(f, &entry);
+        Some(entry)
+    }
+}
+
+struct Names(Vec<Spanned<String>>);
+
+impl Decode for Names {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        let items = cursor.items()?;
+        let names = items.iter().filter_map(Spanned::<NonEmpty>::decode);
+        Some(Self(
+            names.map(|name| name.map(|NonEmpty(name)| name)).collect(),
+        ))
     }
 }
 
@@ -170,17 +160,26 @@ impl Decode for ServiceEntryPort {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
             let number = f.required::<Spanned<Port>>("number");
-            let name = f.required("name");
+            let name = f.required::<DnsLabel>("name");
             let protocol = f.optional("protocol");
             let target_port = f.optional::<Port>("targetPort");
             Some(Self {
                 number: number?.map(|Port(port)| port),
-                name: name?,
+                name: name?.0,
                 // Istio would look into the traffic to tell; names and HTTP are what people mean.
                 protocol: protocol.unwrap_or(Protocol::Http),
                 target_port: target_port.map(|Port(port)| port),
             })
         })
+    }
+}
+
+impl Decode for MeshLocation {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        cursor.one_of(&[
+            ("MESH_EXTERNAL", Self::External),
+            ("MESH_INTERNAL", Self::Internal),
+        ])
     }
 }
 
@@ -191,6 +190,7 @@ impl Decode for Resolution {
             ("STATIC", Self::Static),
             ("DNS", Self::Dns),
             ("DNS_ROUND_ROBIN", Self::DnsRoundRobin),
+            ("DYNAMIC_DNS", Self::DynamicDns),
         ])
     }
 }

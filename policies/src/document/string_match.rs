@@ -1,6 +1,7 @@
 //! Istio's `StringMatch`.
 
 use crate::decode::{Cursor, Decode, RegexText};
+use crate::diagnostic::codes;
 
 /// How a text is compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +16,21 @@ pub enum StringMatch {
     Present,
 }
 
+/// What is compared, as far as it decides what may be empty.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    /// A path: the empty prefix matches everything.
+    Path,
+    /// Scheme, method, authority.
+    Text,
+    /// A header or a query parameter: `{}` asks for its presence.
+    Value,
+    /// An origin: never empty.
+    Origin,
+}
+
 impl StringMatch {
-    fn decode_with(cursor: &Cursor<'_>, presence: Presence) -> Option<Self> {
+    fn decode_with(cursor: &Cursor<'_>, subject: Subject) -> Option<Self> {
         cursor.fields(|f| {
             let exact = f.optional("exact").map(Self::Exact);
             let prefix = f.optional("prefix").map(Self::Prefix);
@@ -26,39 +40,57 @@ impl StringMatch {
             if !f.exclusive(&["exact", "prefix", "regex"]) {
                 return None;
             }
-            match (exact.or(prefix).or(regex), presence) {
-                (Some(found), _) => Some(found),
-                (None, Presence::Meant) => Some(Self::Present),
-                (None, Presence::Refused) => {
-                    f.any_of(&["exact", "prefix", "regex"]);
-                    None
-                }
+            let found = exact.or(prefix).or(regex);
+            let empty = match &found {
+                Some(Self::Prefix(text)) => text.is_empty() && subject != Subject::Path,
+                Some(Self::Exact(text)) => text.is_empty() && subject == Subject::Origin,
+                _ => false,
+            };
+            if empty {
+                let message = "the text to compare with is empty";
+                f.cursor().error(codes::INVALID_VALUE, message, None);
+                return None;
             }
+            if found.is_none() && subject == Subject::Value {
+                return Some(Self::Present);
+            }
+            if found.is_none() {
+                f.any_of(&["exact", "prefix", "regex"]);
+            }
+            found
         })
     }
 }
 
-/// Whether `{}` means that the value is there.
-#[derive(Clone, Copy)]
-enum Presence {
-    Meant,
-    Refused,
-}
-
 impl Decode for StringMatch {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
-        Self::decode_with(cursor, Presence::Refused)
+        Self::decode_with(cursor, Subject::Text)
     }
 }
 
-/// A match on a header or query parameter: `{}` asks for its presence.
-#[derive(Clone, Debug)]
-pub(crate) struct ValueMatch(pub(crate) StringMatch);
+macro_rules! matches_of {
+    ($($(#[$doc:meta])* $name:ident = $subject:expr;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Debug)]
+            pub(crate) struct $name(pub(crate) StringMatch);
 
-impl Decode for ValueMatch {
-    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
-        StringMatch::decode_with(cursor, Presence::Meant).map(Self)
-    }
+            impl Decode for $name {
+                fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+                    StringMatch::decode_with(cursor, $subject).map(Self)
+                }
+            }
+        )*
+    };
+}
+
+matches_of! {
+    /// A match on a path.
+    PathMatch = Subject::Path;
+    /// A match on a header or query parameter.
+    ValueMatch = Subject::Value;
+    /// A match on an origin.
+    OriginMatch = Subject::Origin;
 }
 
 /// Istio reads the regular expression `*`, which is none, as presence.

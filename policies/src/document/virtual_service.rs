@@ -1,20 +1,31 @@
-//! VirtualService (`networking.istio.io`): where requests for a host go.
+//! VirtualService (`networking.istio.io`): where requests and connections for a host go.
 
-use super::{HttpRule, Meta, Spanned};
-use crate::decode::{Cursor, Decode, Document, Fields, HostText, Port, is_host_name};
+use super::export_to::{Exported, export_to};
+use super::l4_route::{L4Rule, TcpRoute, TlsRoute};
+use super::{HttpRule, Meta, Spanned, Visibility};
+use crate::decode::{
+    Cursor, Decode, DnsLabel, Document, Fields, HostText, Port, is_dns_label, is_host_name,
+};
 use crate::diagnostic::{Diagnostic, codes};
+use crate::host::HostPattern;
 
 /// Istio's VirtualService.
 #[derive(Clone, Debug)]
 pub struct VirtualService {
     /// What it is called.
     pub meta: Meta,
-    /// `spec.hosts`, as written.
+    /// `spec.hosts`, as written; empty makes it a delegate.
     pub hosts: Vec<Spanned<String>>,
-    /// `spec.gateways`, as written; empty means `mesh`.
+    /// `spec.gateways`, as `name` or `namespace/name`; empty means `mesh`.
     pub gateways: Vec<Spanned<String>>,
     /// `spec.http`, first match wins.
     pub http: Vec<HttpRule>,
+    /// `spec.tls`, first match wins; not in force.
+    pub tls: Box<[L4Rule]>,
+    /// `spec.tcp`, first match wins; not in force.
+    pub tcp: Box<[L4Rule]>,
+    /// `spec.exportTo`; empty is `*`. Not in force.
+    pub export_to: Box<[Spanned<Visibility>]>,
 }
 
 /// Istio's `Destination`.
@@ -24,67 +35,134 @@ pub struct Destination {
     pub host: Spanned<String>,
     /// `subset`.
     pub subset: Option<Spanned<String>>,
-    /// `port.number`.
+    /// `port.number`; the service's only port if not given.
     pub port: Option<Spanned<u16>>,
 }
 
 impl Document for VirtualService {
     fn spec(meta: Meta, f: &mut Fields<'_>) -> Option<Self> {
-        let hosts = f.non_empty_if_there::<Spanned<HostText>>("hosts");
-        let gateways = f.list::<Spanned<GatewayRef>>("gateways");
+        let hosts: Vec<Spanned<String>> = f
+            .non_empty_if_there::<Spanned<HostText>>("hosts")
+            .unwrap_or_default()
+            .into_iter()
+            .map(|host| host.map(|HostText(text)| text))
+            .collect();
+        let gateways = gateway_refs(f);
         let http: Vec<HttpRule> = f.list("http");
-        f.unread(
+        let tls = f.later_list(
             "tls",
             codes::TLS_ROUTES_NOT_IN_FORCE,
             "TLS connections are not routed by SNI",
         );
-        f.unread(
+        let tcp = f.later_list(
             "tcp",
             codes::TCP_ROUTES_NOT_IN_FORCE,
             "TCP connections are not routed",
         );
-        f.unread(
-            "exportTo",
-            codes::EXPORT_TO_NOT_IN_FORCE,
+        let export_to = export_to(
+            f,
+            &meta.namespace,
+            Exported::Routes,
             "the routes are visible in every namespace",
         );
-        if !f.has("hosts") {
-            // Only a delegate, which other documents name, has no hosts; and then it has no gateways either.
-            if gateways.is_empty() && f.has("http") && !meta.name.is_empty() {
-                let message = format!(
-                    "{} `{}` has no hosts, so only `delegate` could use it, which is not in force yet: it has no effect",
-                    meta.kind,
-                    meta.qualified()
-                );
-                f.cursor().warn(codes::DELEGATE_NOT_IN_FORCE, message, None);
-            } else {
-                f.required::<HostText>("hosts");
-            }
+        let document = Self {
+            meta,
+            hosts,
+            gateways,
+            http,
+            tls: tls.into_iter().map(|TlsRoute(rule)| rule).collect(),
+            tcp: tcp.into_iter().map(|TcpRoute(rule)| rule).collect(),
+            export_to,
+        };
+        if f.has("hosts") {
+            check_hosts(f, &document);
+        } else {
+            check_delegate(f, &document);
         }
         f.any_of(&["http", "tls", "tcp"]);
-        let hosts = hosts?;
-        let bound_to_mesh =
-            gateways.is_empty() || gateways.iter().any(|gateway| gateway.0 == "mesh");
-        if let Some(star) = hosts.iter().find(|host| host.0 == "*" && bound_to_mesh) {
-            let message = "the host `*` would take over all traffic of the mesh";
-            let help = "name the hosts, or bind the document to gateways with `gateways`";
-            f.report(
-                Diagnostic::error(codes::INVALID_VALUE, star.at.clone(), &star.path, message)
-                    .with_help(help),
-            );
+        Some(document)
+    }
+}
+
+fn check_hosts(f: &Fields<'_>, document: &VirtualService) {
+    let error = |host: &Spanned<String>, code, message: String, help: Option<&str>| {
+        let diagnostic = Diagnostic::error(code, host.at.clone(), &host.path, message);
+        f.report(diagnostic.with_help_if(help.map(str::to_owned)));
+    };
+    let hosts = &document.hosts;
+    let bound_to_mesh = document.gateways.is_empty()
+        || document
+            .gateways
+            .iter()
+            .any(|gateway| gateway.value == "mesh");
+    if let Some(star) = hosts.iter().find(|host| host.value == "*" && bound_to_mesh) {
+        let message = "the host `*` would take over all traffic of the mesh".to_owned();
+        let help = "name the hosts, or bind the document to gateways with `gateways`";
+        error(star, codes::INVALID_VALUE, message, Some(help));
+    }
+    let patterns: Vec<HostPattern> = hosts.iter().map(|host| HostPattern::parse(host)).collect();
+    for (position, (host, pattern)) in hosts.iter().zip(&patterns).enumerate() {
+        let earlier = hosts.iter().zip(&patterns).take(position);
+        for (other, _) in earlier.filter(|(_, other)| other.intersect(pattern).is_some()) {
+            let message = if other == host {
+                format!("the host `{host}` is listed twice")
+            } else {
+                format!("the hosts `{other}` and `{host}` overlap")
+            };
+            error(host, codes::DUPLICATE_ENTRY, message, None);
         }
-        Some(Self {
-            meta,
-            hosts: hosts
-                .into_iter()
-                .map(|host| host.map(|HostText(text)| text))
-                .collect(),
-            gateways: gateways
-                .into_iter()
-                .map(|gateway| gateway.map(|GatewayRef(text)| text))
-                .collect(),
-            http,
-        })
+    }
+    let matches = document.tls.iter().flat_map(|rule| &rule.matches);
+    for sni in matches.flat_map(|found| &found.sni_hosts) {
+        let wanted = HostPattern::parse(sni);
+        if !patterns.iter().any(|pattern| pattern.covers(&wanted)) {
+            let message = format!("the SNI `{sni}` is not among the document's hosts");
+            let help = "add it to `hosts`";
+            error(sni, codes::SNI_OUTSIDE_HOSTS, message, Some(help));
+        }
+    }
+}
+
+/// A document without hosts is a delegate, unless the hosts have been forgotten.
+fn check_delegate(f: &mut Fields<'_>, document: &VirtualService) {
+    let meta = &document.meta;
+    if meta.name.is_empty() || !(f.has("http") || f.has("tls") || f.has("tcp")) {
+        f.required::<HostText>("hosts");
+        return;
+    }
+    let mut good = true;
+    for field in ["gateways", "tls", "tcp"] {
+        if f.has(field) {
+            good = false;
+            let message = format!(
+                "a VirtualService without `hosts` is a delegate, and that has no `{field}`"
+            );
+            let help = "add `hosts`, or leave the field to the document that delegates";
+            f.error_at(field, codes::INVALID_DELEGATE, message, Some(help));
+        }
+    }
+    for delegate in document
+        .http
+        .iter()
+        .filter_map(|rule| rule.delegate.as_ref())
+    {
+        good = false;
+        let message = "a delegate cannot delegate again";
+        let at = delegate.at.clone();
+        f.report(Diagnostic::error(
+            codes::INVALID_DELEGATE,
+            at,
+            &delegate.path,
+            message,
+        ));
+    }
+    if good {
+        let message = format!(
+            "{} `{}` has no hosts, so only `delegate` could use it, which is not in force yet: it has no effect",
+            meta.kind,
+            meta.qualified()
+        );
+        f.cursor().warn(codes::DELEGATE_NOT_IN_FORCE, message, None);
     }
 }
 
@@ -92,14 +170,15 @@ impl Decode for Destination {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
             let host = f.required::<Spanned<HostText>>("host");
-            let subset = f.optional("subset");
+            let subset = f.optional::<Spanned<DnsLabel>>("subset");
             let port = f.optional::<PortNumber>("port");
             let host = host?.map(|HostText(text)| text);
             if host.contains('*') {
                 let message = format!("a destination is one host, found the wildcard `{host}`");
+                let at = host.at.clone();
                 f.report(Diagnostic::error(
                     codes::INVALID_VALUE,
-                    host.at.clone(),
+                    at,
                     &host.path,
                     message,
                 ));
@@ -107,7 +186,7 @@ impl Decode for Destination {
             }
             Some(Self {
                 host,
-                subset,
+                subset: subset.map(|subset| subset.map(|DnsLabel(name)| name)),
                 port: port.map(|PortNumber(port)| port),
             })
         })
@@ -115,7 +194,7 @@ impl Decode for Destination {
 }
 
 /// `port: {number: 80}`.
-struct PortNumber(Spanned<u16>);
+pub(crate) struct PortNumber(pub(crate) Spanned<u16>);
 
 impl Decode for PortNumber {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
@@ -126,6 +205,14 @@ impl Decode for PortNumber {
     }
 }
 
+/// The field `gateways`, of a document or of a match.
+pub(crate) fn gateway_refs(f: &mut Fields<'_>) -> Vec<Spanned<String>> {
+    f.list::<Spanned<GatewayRef>>("gateways")
+        .into_iter()
+        .map(|gateway| gateway.map(|GatewayRef(text)| text))
+        .collect()
+}
+
 /// `mesh`, `name` or `namespace/name`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct GatewayRef(pub(crate) String);
@@ -133,9 +220,18 @@ pub(crate) struct GatewayRef(pub(crate) String);
 impl Decode for GatewayRef {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         let text = cursor.text()?;
-        let parts: Vec<&str> = text.split('/').collect();
-        if parts.len() <= 2 && parts.iter().all(|part| is_host_name(part)) {
+        if let Some((namespace, name)) = text.split_once('/') {
+            if is_dns_label(namespace) && is_dns_label(name) {
+                return Some(Self(text.to_owned()));
+            }
+        } else if is_dns_label(text) {
             return Some(Self(text.to_owned()));
+        } else if let Some((name, rest)) = text.split_once('.').filter(|_| is_host_name(text)) {
+            // Istio's old way: `gateway.namespace.svc.cluster.local`.
+            let namespace = rest.split('.').next().unwrap_or(rest);
+            let written = format!("{namespace}/{name}");
+            cursor.deprecated_value(text, &written);
+            return Some(Self(written));
         }
         cursor.invalid_with(
             "a gateway",

@@ -169,6 +169,10 @@ impl Building<'_> {
         let mut endpoints = Vec::new();
         for (name, spec) in written {
             let Some(address) = &spec.address else {
+                if spec.network.is_some() {
+                    // It lives behind another network's gateway; the load has warned about that.
+                    continue;
+                }
                 let message = "the endpoint has no address";
                 self.diagnostics.push(Diagnostic::error(
                     codes::MISSING_FIELD,
@@ -189,6 +193,8 @@ impl Building<'_> {
                     host: host.as_str().into(),
                     port,
                 },
+                // The load has warned that nobody is dialled there.
+                WorkloadAddress::Unix(_) => continue,
                 WorkloadAddress::Name(host) => {
                     let message =
                         format!("resolution STATIC needs IP addresses, found the name `{host}`");

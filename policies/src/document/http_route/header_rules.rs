@@ -1,50 +1,32 @@
-//! How header matches and header changes are read.
+//! Istio's `Headers`: changes to the headers of requests and responses.
 
 use std::collections::BTreeMap;
 
 use http::header::{HeaderName, HeaderValue};
 
-use super::{HeaderRules, Headers};
 use crate::decode::{Cursor, Decode, Fields};
 use crate::diagnostic::{Diagnostic, codes};
-use crate::document::string_match::ValueMatch;
-use crate::document::{Spanned, StringMatch};
+use crate::document::Spanned;
+use crate::yaml::shortened;
 
-/// Matches by header name; names in lower case.
-pub(super) fn matches(
-    f: &mut Fields<'_>,
-    field: &'static str,
-) -> BTreeMap<String, Spanned<StringMatch>> {
-    let Some(entries) = f.get(field).and_then(|cursor| cursor.entries()) else {
-        return BTreeMap::new();
-    };
-    let mut matches = BTreeMap::new();
-    for (name, cursor) in entries {
-        if name.starts_with("@request.auth.") {
-            let message =
-                "matches on token claims are not in force, and a security field is never ignored";
-            f.report(Diagnostic::error(
-                codes::SECURITY_FIELD_NOT_IN_FORCE,
-                cursor.key_at(),
-                &cursor.path,
-                format!("`{name}`: {message}"),
-            ));
-            continue;
-        }
-        let instead = match name {
-            ":path" => Some("uri"),
-            ":method" => Some("method"),
-            ":authority" => Some("authority"),
-            ":scheme" => Some("scheme"),
-            _ => None,
-        };
-        if let Some(name) = header_name(&cursor, name, instead)
-            && let Some(ValueMatch(found)) = ValueMatch::decode(&cursor)
-        {
-            matches.insert(name, cursor.spanned(found));
-        }
-    }
-    matches
+/// Istio's `Headers`.
+#[derive(Clone, Debug, Default)]
+pub struct Headers {
+    /// Changes to the request.
+    pub request: HeaderRules,
+    /// Changes to the response.
+    pub response: HeaderRules,
+}
+
+/// Istio's `HeaderOperations`; names are valid and in lower case, values are valid.
+#[derive(Clone, Debug, Default)]
+pub struct HeaderRules {
+    /// Overwritten. Of a request also `host` or `:authority`.
+    pub set: BTreeMap<String, Spanned<String>>,
+    /// Appended.
+    pub add: BTreeMap<String, Spanned<String>>,
+    /// Taken away, before anything is added.
+    pub remove: Vec<Spanned<String>>,
 }
 
 impl Decode for Headers {
@@ -72,19 +54,24 @@ enum Direction {
 
 fn rules(cursor: &Cursor<'_>, direction: Direction) -> Option<HeaderRules> {
     cursor.fields(|f| {
-        let set = values(f, "set", direction == Direction::Request);
-        let add = values(f, "add", false);
-        let mut remove = Vec::new();
-        for item in f
-            .get("remove")
-            .and_then(|cursor| cursor.items())
-            .unwrap_or_default()
-        {
-            if let Some(name) = item.text().and_then(|name| header_name(&item, name, None)) {
-                remove.push(item.spanned(name));
+        let authority = direction == Direction::Request;
+        let mut set = values(f, "set", authority);
+        let mut add = values(f, "add", authority);
+        // There is one Host, so adding one sets it.
+        for name in ["host", ":authority"] {
+            if let Some(value) = add.remove(name) {
+                set.entry(name.to_owned()).or_insert(value);
             }
         }
-        Some(HeaderRules { set, add, remove })
+        let remove = f.list::<Spanned<RemovedHeader>>("remove");
+        Some(HeaderRules {
+            set,
+            add,
+            remove: remove
+                .into_iter()
+                .map(|name| name.map(|RemovedHeader(name)| name))
+                .collect(),
+        })
     })
 }
 
@@ -104,54 +91,58 @@ fn values(
         let name = if is_authority && authority {
             Some(lower)
         } else {
-            header_name(&cursor, name, None)
+            header_name(&cursor, name)
         };
-        if let (Some(name), Some(value)) = (name, header_value(&cursor)) {
+        let value = FixedValue::decode(&cursor);
+        if let (Some(name), Some(FixedValue(value))) = (name, value) {
             values.insert(name, cursor.spanned(value));
         }
     }
     values
 }
 
+/// An element of `remove`.
+struct RemovedHeader(String);
+
+impl Decode for RemovedHeader {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        header_name(cursor, cursor.text()?).map(Self)
+    }
+}
+
 /// A valid header name in lower case. Host and pseudo headers are refused.
-fn header_name(cursor: &Cursor<'_>, name: &str, instead: Option<&str>) -> Option<String> {
-    let report = |message: String, help: Option<String>| {
-        let diagnostic =
-            Diagnostic::error(codes::INVALID_VALUE, cursor.key_at(), &cursor.path, message);
-        cursor.context.report(diagnostic.with_help_if(help));
+fn header_name(cursor: &Cursor<'_>, name: &str) -> Option<String> {
+    let report = |message: String| {
+        let at = cursor.key_at();
+        let diagnostic = Diagnostic::error(codes::INVALID_VALUE, at, &cursor.path, message);
+        cursor.context.report(diagnostic);
         None
     };
-    if let Some(instead) = instead {
-        return report(
-            format!("`{name}` is no header"),
-            Some(format!("use `{instead}`")),
-        );
-    }
     match HeaderName::from_bytes(name.as_bytes()) {
-        Ok(name) if name == http::header::HOST => report(
-            "`host` can only be set, and only on requests".to_owned(),
-            None,
-        ),
+        Ok(name) if name == http::header::HOST => {
+            report("`host` can only be set, and only on requests".to_owned())
+        }
         Ok(name) => Some(name.as_str().to_owned()),
-        Err(_) => report(
-            format!("`{}` is not a header name", crate::yaml::shortened(name)),
-            None,
-        ),
+        Err(_) => report(format!("`{}` is not a header name", shortened(name))),
     }
 }
 
 /// A valid header value. Envoy's format strings would be sent literally, so they are refused; `%%` is `%`.
-fn header_value(cursor: &Cursor<'_>) -> Option<String> {
-    let text = cursor.text()?;
-    if HeaderValue::from_str(text).is_err() {
-        return cursor.invalid("a header value");
+struct FixedValue(String);
+
+impl Decode for FixedValue {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        let text = cursor.text()?;
+        if HeaderValue::from_str(text).is_err() {
+            return cursor.invalid("a header value");
+        }
+        if text.replace("%%", "").contains('%') {
+            let help = "write `%%` for a percent sign".to_owned();
+            return cursor.invalid_with(
+                "a plain header value: format strings such as `%REQ(x)%` are not supported",
+                Some(help),
+            );
+        }
+        Some(Self(text.to_owned()))
     }
-    if text.replace("%%", "").contains('%') {
-        let help = "write `%%` for a percent sign".to_owned();
-        return cursor.invalid_with(
-            "a plain header value: format strings such as `%REQ(x)%` are not supported",
-            Some(help),
-        );
-    }
-    Some(text.to_owned())
 }

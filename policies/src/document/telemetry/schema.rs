@@ -4,9 +4,7 @@ use super::{
     AccessLogging, CustomTag, Metric, Metrics, MetricsOverride, TagOverride, Telemetry, Tracing,
     WorkloadMode,
 };
-use crate::decode::{
-    Cursor, Decode, Document, Fields, HeaderNameText, NonEmpty, Percent, Standing,
-};
+use crate::decode::{Cursor, Decode, Document, Fields, HeaderNameText, NonEmpty, Share, Standing};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::document::{Attachment, Meta, Spanned};
 
@@ -71,7 +69,7 @@ impl Decode for Tracing {
                 providers: providers(f),
                 random_sampling_percentage: f
                     .optional("randomSamplingPercentage")
-                    .map(|Percent(share)| share),
+                    .map(|Share(share)| share),
                 disable_span_reporting: f.optional("disableSpanReporting"),
                 custom_tags: f.map("customTags"),
                 use_request_id_for_trace_sampling: f.optional("useRequestIdForTraceSampling"),

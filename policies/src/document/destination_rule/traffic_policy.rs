@@ -1,0 +1,143 @@
+//! Istio's `TrafficPolicy`, of a rule, a subset or a port.
+
+use super::{
+    ClientTls, ConnectionPool, LoadBalancer, OutlierDetection, ProxyProtocolVersion, RetryBudget,
+    Tunnel,
+};
+use crate::decode::{Cursor, Decode, Fields};
+use crate::diagnostic::codes;
+use crate::document::Spanned;
+use crate::document::virtual_service::PortNumber;
+
+/// Istio's `TrafficPolicy`.
+#[derive(Clone, Debug, Default)]
+pub struct TrafficPolicy {
+    /// `tls`.
+    pub tls: Option<Box<Spanned<ClientTls>>>,
+    /// `connectionPool`.
+    pub connection_pool: Option<Box<Spanned<ConnectionPool>>>,
+    /// `loadBalancer`; in force: ROUND_ROBIN.
+    pub load_balancer: Option<Box<Spanned<LoadBalancer>>>,
+    /// `outlierDetection`; not in force.
+    pub outlier_detection: Option<Box<Spanned<OutlierDetection>>>,
+    /// `portLevelSettings`: replace everything above for one port; not in force.
+    pub port_level: Box<[PortTrafficPolicy]>,
+    /// `tunnel`; not in force.
+    pub tunnel: Option<Box<Spanned<Tunnel>>>,
+    /// `proxyProtocol.version`; not in force.
+    pub proxy_protocol: Option<Box<Spanned<ProxyProtocolVersion>>>,
+    /// `retryBudget`; not in force.
+    pub retry_budget: Option<Box<Spanned<RetryBudget>>>,
+}
+
+/// Istio's `TrafficPolicy.PortTrafficPolicy`.
+#[derive(Clone, Debug)]
+pub struct PortTrafficPolicy {
+    /// `port.number`: a port of the service.
+    pub port: Spanned<u16>,
+    /// `tls`.
+    pub tls: Option<Box<Spanned<ClientTls>>>,
+    /// `connectionPool`.
+    pub connection_pool: Option<Box<Spanned<ConnectionPool>>>,
+    /// `loadBalancer`.
+    pub load_balancer: Option<Box<Spanned<LoadBalancer>>>,
+    /// `outlierDetection`.
+    pub outlier_detection: Option<Box<Spanned<OutlierDetection>>>,
+}
+
+impl Decode for TrafficPolicy {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        cursor.fields(|f| {
+            let policy = Self {
+                tls: f.optional("tls"),
+                connection_pool: f.optional("connectionPool"),
+                load_balancer: f.optional("loadBalancer"),
+                outlier_detection: outlier_detection(f),
+                port_level: f
+                    .later_list(
+                        "portLevelSettings",
+                        codes::PORT_LEVEL_SETTINGS_NOT_IN_FORCE,
+                        "every port is treated alike",
+                    )
+                    .into(),
+                tunnel: f.later(
+                    "tunnel",
+                    codes::TUNNEL_NOT_IN_FORCE,
+                    "connections are not tunnelled",
+                ),
+                proxy_protocol: f.later(
+                    "proxyProtocol",
+                    codes::PROXY_PROTOCOL_NOT_IN_FORCE,
+                    "no PROXY protocol header is sent",
+                ),
+                retry_budget: f.later(
+                    "retryBudget",
+                    codes::RETRY_BUDGET_NOT_IN_FORCE,
+                    "requests are not retried",
+                ),
+            };
+            f.exclusive(&["tunnel", "proxyProtocol"]);
+            f.any_of(&[
+                "tls",
+                "connectionPool",
+                "loadBalancer",
+                "outlierDetection",
+                "portLevelSettings",
+                "tunnel",
+                "proxyProtocol",
+                "retryBudget",
+            ]);
+            check_failover(f, policy.load_balancer.as_deref());
+            Some(policy)
+        })
+    }
+}
+
+fn outlier_detection(f: &mut Fields<'_>) -> Option<Box<Spanned<OutlierDetection>>> {
+    f.later(
+        "outlierDetection",
+        codes::OUTLIER_DETECTION_NOT_IN_FORCE,
+        "endpoints that fail keep getting requests",
+    )
+}
+
+/// Without outlier detection nothing tells that a locality fails.
+fn check_failover(f: &Fields<'_>, load_balancer: Option<&Spanned<LoadBalancer>>) {
+    let locality = load_balancer.and_then(|balancer| balancer.locality.as_ref());
+    let fails_over = locality.is_some_and(|locality| {
+        !locality.failover.is_empty() || !locality.failover_priority.is_empty()
+    });
+    if fails_over && !f.has("outlierDetection") {
+        let message = "failover without `outlierDetection` never happens";
+        let help = "add `outlierDetection`";
+        let code = codes::FIELD_WITHOUT_EFFECT;
+        f.warn_at("loadBalancer", code, message, Some(help));
+    }
+}
+
+impl Decode for PortTrafficPolicy {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        cursor.fields(|f| {
+            let port = f.required::<PortNumber>("port");
+            let tls: Option<Box<Spanned<ClientTls>>> = f.optional("tls");
+            if f.has("tls") {
+                let message =
+                    "`tls` per port is not in force, and a security field is never ignored";
+                f.error_at("tls", codes::CLIENT_TLS_NOT_IN_FORCE, message, None);
+            }
+            let connection_pool = f.optional("connectionPool");
+            let load_balancer: Option<Box<Spanned<LoadBalancer>>> = f.optional("loadBalancer");
+            let outlier_detection = outlier_detection(f);
+            f.any_of(&["tls", "connectionPool", "loadBalancer", "outlierDetection"]);
+            check_failover(f, load_balancer.as_deref());
+            let PortNumber(port) = port?;
+            Some(Self {
+                port,
+                tls,
+                connection_pool,
+                load_balancer,
+                outlier_detection,
+            })
+        })
+    }
+}
