@@ -21,8 +21,6 @@ policies::codes! {
     NEVER_MATCHES = "PC0409";
     /// More rules or values than a policy may have.
     TOO_MANY = "PC0410";
-    /// A source, operation or condition whose lists are all empty: it would mean anybody or anything.
-    NO_RESTRICTION = "PC0411";
 
     /// A PeerAuthentication with a selector in the root namespace, which Istio never applies.
     ROOT_SELECTOR_WITHOUT_EFFECT = "PC0420";

@@ -1,13 +1,16 @@
 //! From registration entry files to the registry: every mistake found, nothing half-accepted.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use identity::{SpiffeId, TrustDomain};
-use policies::diagnostic::{Diagnostic, codes};
+use policies::diagnostic::Diagnostic;
+use policies::diagnostic::codes::INVALID_LENGTH;
 use policies::document::RegistrationEntry;
 use policies::mesh::Mesh;
 use policies::source::SourceFile;
 
+use crate::codes;
 use crate::registry::{Entry, Registry};
 
 /// The selector types that this authority can prove.
@@ -24,12 +27,28 @@ pub fn read(
     };
     let loaded = policies::load::load(files, &mesh);
     let mut findings = loaded.diagnostics;
-    let mut entries = Vec::new();
-    for document in &loaded.documents.registration_entries {
-        entries.extend(entry(document, trust_domain, &mut findings));
-    }
+    let documents = &loaded.documents.registration_entries;
+    let entries = entries(documents, trust_domain, &mut findings);
     let good = !findings.iter().any(Diagnostic::is_error);
     (good.then_some(entries), findings)
+}
+
+/// What this authority would refuse about documents that are good in themselves.
+pub fn check(documents: &[Arc<RegistrationEntry>], trust_domain: &TrustDomain) -> Vec<Diagnostic> {
+    let mut findings = Vec::new();
+    entries(documents, trust_domain, &mut findings);
+    findings
+}
+
+fn entries(
+    documents: &[Arc<RegistrationEntry>],
+    trust_domain: &TrustDomain,
+    findings: &mut Vec<Diagnostic>,
+) -> Vec<Entry> {
+    documents
+        .iter()
+        .filter_map(|document| entry(document, trust_domain, findings))
+        .collect()
 }
 
 /// The registry after an edition of the files: the new entries, or the old ones and what is wrong with the new.
@@ -74,7 +93,7 @@ fn entry(
             );
             findings.push(
                 Diagnostic::error(
-                    codes::SECURITY_FIELD_NOT_IN_FORCE,
+                    codes::SELECTOR_NOT_PROVABLE,
                     selector.at.clone(),
                     &selector.path,
                     message,
@@ -88,7 +107,7 @@ fn entry(
         let message = "an entry without selectors would match every caller";
         let at = document.meta.at.clone();
         findings.push(Diagnostic::error(
-            codes::INVALID_LENGTH,
+            INVALID_LENGTH,
             at,
             "spec.selectors",
             message,
@@ -113,7 +132,7 @@ fn identity(
     let written = &document.spiffe_id;
     let mut refuse = |message: String, help: String| {
         let at = written.at.clone();
-        let finding = Diagnostic::error(codes::INVALID_VALUE, at, &written.path, message);
+        let finding = Diagnostic::error(codes::IDENTITY_NOT_SIGNED, at, &written.path, message);
         findings.push(finding.with_help(help));
         None
     };

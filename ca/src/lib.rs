@@ -18,6 +18,7 @@
 pub mod attest;
 pub mod authority;
 pub mod bundle;
+pub mod codes;
 pub mod command;
 pub mod config;
 pub mod csr;

@@ -25,6 +25,19 @@ impl Checked {
     pub fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(Diagnostic::is_error)
     }
+
+    /// What could be better about a set, in the order of (file, position): never an error, and no part of
+    /// [`diagnostics`](Self::diagnostics).
+    pub fn advice(&self) -> Vec<Diagnostic> {
+        let mut advice = policies::advice::advise(&self.documents, &self.registry, &self.mesh);
+        advice.extend(authz::advice::advise(
+            &self.documents,
+            &self.registry,
+            &self.mesh,
+        ));
+        advice.sort_by(|a, b| a.at.cmp(&b.at));
+        advice
+    }
 }
 
 /// Reads a complete document set and checks it: each document alone, then all of them together.

@@ -2,6 +2,7 @@
 
 pub mod codes;
 pub mod fix;
+pub mod page;
 mod path;
 mod render;
 mod safe_text;

@@ -5,6 +5,7 @@ mod lines;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::diagnostic::{Diagnostic, DocPath, codes};
 pub(crate) use lines::Lines;
 
 /// One text that people wrote: usually a file.
@@ -22,6 +23,30 @@ impl SourceFile {
         Self {
             name: name.into(),
             text: text.into(),
+        }
+    }
+}
+
+impl SourceFile {
+    /// A source from the bytes of a file.
+    ///
+    /// # Errors
+    /// A finding at the first byte that is no UTF-8.
+    pub fn from_bytes(name: impl Into<Arc<str>>, bytes: Vec<u8>) -> Result<Self, Box<Diagnostic>> {
+        let name = name.into();
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Self::new(name, text)),
+            Err(error) => {
+                let offset = error.utf8_error().valid_up_to();
+                let good = error.as_bytes().get(..offset).unwrap_or_default();
+                let good = String::from_utf8_lossy(good);
+                let at = Lines::new(&good).position(good.len());
+                let found = error.as_bytes().get(offset).copied().unwrap_or_default();
+                let message = format!("not UTF-8: the byte 0x{found:02x} at {offset} is no text");
+                let at = Location::spanning(name, at, at);
+                let finding = Diagnostic::error(codes::NOT_UTF8, at, DocPath::root(), message);
+                Err(Box::new(finding.with_help("save the file as UTF-8")))
+            }
         }
     }
 }

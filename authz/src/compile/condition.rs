@@ -35,7 +35,7 @@ impl Compiler {
             );
             let help = "write the values, or remove the condition";
             self.error(
-                codes::NO_RESTRICTION,
+                codes::INVALID_VALUE,
                 &condition.at,
                 &condition.path,
                 message,

@@ -56,7 +56,7 @@ impl Compiler {
             let message = "this operation restricts nothing".to_owned();
             let help = "name methods, paths, hosts or ports, or remove `to` to mean anything";
             self.error(
-                codes::NO_RESTRICTION,
+                codes::INVALID_VALUE,
                 &operation.at,
                 &operation.path,
                 message,

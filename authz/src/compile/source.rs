@@ -117,7 +117,7 @@ impl Compiler {
         {
             let message = "this source restricts nothing".to_owned();
             self.error(
-                codes::NO_RESTRICTION,
+                codes::INVALID_VALUE,
                 at,
                 path,
                 message,

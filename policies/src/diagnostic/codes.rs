@@ -69,7 +69,8 @@ impl Serialize for Code {
 
 /// Declares a crate's codes: `/// What it means.` and `NAME = "PC0107";`.
 ///
-/// Each becomes a constant; [`ALL`] lists them with their names.
+/// Each becomes a constant, and its page `codes/PC0107.md` of the crate becomes its explanation: a code without a page
+/// does not build. A number never gets another meaning.
 #[macro_export]
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal;)*) => {
@@ -77,6 +78,15 @@ macro_rules! codes {
 
         /// Every code of this crate with its name, in the order of the numbers.
         pub const ALL: &[($crate::diagnostic::Code, &str)] = &[$(($name, stringify!($name))),*];
+
+        /// The page about a code of this crate, see [`Page`]($crate::diagnostic::page::Page).
+        pub fn explanation(code: $crate::diagnostic::Code) -> Option<&'static str> {
+            const PAGES: &[($crate::diagnostic::Code, &str)] = &[$((
+                $name,
+                include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/codes/", $code, ".md")),
+            )),*];
+            PAGES.iter().find(|(known, _)| *known == code).map(|(_, page)| *page)
+        }
     };
 }
 
