@@ -10,6 +10,7 @@ mod hints;
 mod kinds;
 mod metadata;
 mod names;
+mod operator;
 mod paths;
 mod primitives;
 mod recorder;
@@ -25,8 +26,8 @@ pub(crate) use formats::{
 };
 pub(crate) use kinds::{OUR_GROUPS, names as kind_names};
 pub(crate) use names::{
-    DnsLabel, HeaderNameText, HostOrIp, HttpUrl, NonEmpty, ends_in_a_number, is_dns_label,
-    is_label, labels, unix_path_problem,
+    DnsLabel, HeaderNameText, HostOrIp, HttpUrl, NonEmpty, ServiceText, ends_in_a_number,
+    is_dns_label, is_label, labels, unix_path_problem,
 };
 pub(crate) use paths::Paths;
 pub(crate) use primitives::Count;

@@ -8,7 +8,7 @@ mod gateway;
 mod http_route;
 mod kind;
 mod l4_route;
-mod mesh_config;
+pub mod mesh_config;
 mod meta;
 mod namespace;
 mod peer_authentication;

@@ -102,3 +102,250 @@ fn it_belongs_to_no_namespace() {
         ]
     );
 }
+
+/// Every finding of a spec contains its text.
+fn expect(cases: &[(&str, &[&str])]) {
+    for (spec, expected) in cases {
+        let findings = findings(&mesh_config(spec));
+        assert_eq!(findings.len(), expected.len(), "{spec}: {findings:#?}");
+        for text in *expected {
+            assert!(
+                findings.iter().any(|found| found.contains(text)),
+                "{spec}: no `{text}` in {findings:#?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn traffic_is_warned_about_and_security_refused() {
+    expect(&[
+        (
+            "  accessLogFile: /dev/stdout\n",
+            &["warning[PC0247]: `accessLogFile` of MeshConfig `mesh` is not in force yet"],
+        ),
+        (
+            "  accessLogEncoding: JSON\n  accessLogFormat: '%PROTOCOL%'\n",
+            &["`accessLogFormat`", "`accessLogEncoding`"],
+        ),
+        (
+            "  accessLogEncoding: XML\n",
+            &["warning[PC0247]", "`XML` is not one of TEXT, JSON"],
+        ),
+        (
+            "  enableTracing: true\n",
+            &["warning[PC0247]: `enableTracing`"],
+        ),
+        ("  enableTracing: false\n  enableAutoMtls: true\n", &[]),
+        (
+            "  enableAutoMtls: false\n",
+            &["warning[PC0247]: `enableAutoMtls`"],
+        ),
+        ("  outboundTrafficPolicy: {mode: REGISTRY_ONLY}\n", &[]),
+        (
+            "  outboundTrafficPolicy: {mode: ALLOW_ANY}\n",
+            &["hosts that no document declares cannot be reached"],
+        ),
+        (
+            "  inboundTrafficPolicy: {mode: LOCALHOST}\n",
+            &["warning[PC0247]: `inboundTrafficPolicy`"],
+        ),
+        (
+            "  defaultHttpRetryPolicy: {attempts: 2, retryOn: 5xx, retryRemoteLocalities: true}\n",
+            &["warning[PC0247]: `defaultHttpRetryPolicy`"],
+        ),
+        (
+            "  defaultHttpRetryPolicy: {attempts: many}\n",
+            &["warning[PC0247]", "error[PC0109]"],
+        ),
+        (
+            "  connectTimeout: 10s\n  tcpKeepalive: {probes: 3, time: 10s, interval: 1s}\n",
+            &["`connectTimeout`", "`tcpKeepalive`"],
+        ),
+        (
+            "  connectTimeout: 0s\n",
+            &["warning[PC0247]", "at least 1ms"],
+        ),
+        (
+            "  localityLbSetting: {distribute: [{from: a, to: {b: 80, c: 20}}]}\n",
+            &["warning[PC0247]: `localityLbSetting`"],
+        ),
+        (
+            "  localityLbSetting: {distribute: [{from: a, to: {b: 80}}]}\n",
+            &["warning[PC0247]", "the shares add up to 80, not to 100"],
+        ),
+        (
+            "  localityLbSetting: {failover: [{from: a, to: a}]}\n",
+            &["warning[PC0247]", "cannot stand in for itself"],
+        ),
+        (
+            "  defaultConfig: {concurrency: 2, holdApplicationUntilProxyStarts: true, tracing: {sampling: 100, zipkin: {address: 'zipkin:9411'}}, discoveryAddress: 'istiod:15012'}\n",
+            &["warning[PC0247]: `defaultConfig`"],
+        ),
+        (
+            "  defaultConfig: {gatewayTopology: {numTrustedProxies: 1}}\n",
+            &["warning[PC0247]", "error[PC0113]: `gatewayTopology`"],
+        ),
+        (
+            "  defaultConfig: {tracing: {sampling: 101}}\n",
+            &["warning[PC0247]", "between 0 and 100"],
+        ),
+        ("  meshMTLS: {minProtocolVersion: TLSV1_2}\n", &[]),
+        (
+            "  meshMTLS: {minProtocolVersion: TLSV1_3}\n",
+            &["error[PC0113]: `minProtocolVersion`"],
+        ),
+        (
+            "  tlsDefaults: {ecdhCurves: [P-256]}\n",
+            &["error[PC0113]: `tlsDefaults`"],
+        ),
+        (
+            "  caCertificates: [{pem: a}]\n",
+            &["error[PC0113]: `caCertificates`"],
+        ),
+        (
+            "  compliancePolicy: fips-140-2\n",
+            &["error[PC0113]: `compliancePolicy`"],
+        ),
+        (
+            "  defaultServiceExportTo: ['.', other]\n",
+            &["warning[PC0247]"],
+        ),
+        (
+            "  defaultServiceExportTo: ['a/b']\n",
+            &["warning[PC0247]", "is not a namespace"],
+        ),
+        (
+            "  proxyListenPort: 15001\n  ingressControllerMode: 'OFF'\n",
+            &["`proxyListenPort`", "`ingressControllerMode`"],
+        ),
+    ]);
+}
+
+#[test]
+fn extension_providers() {
+    let provider = |kind: &str| format!("  extensionProviders: [{{name: a, {kind}}}]\n");
+    for good in [
+        "envoyExtAuthzHttp: {service: foo/my-ext-authz.foo.svc.cluster.local, port: 8000, timeout: 1s, pathPrefix: /check, failOpen: false, statusOnError: '503', \
+         includeRequestHeadersInCheck: [x-a, x-*, '*-b'], includeAdditionalHeadersInCheck: {x-c: d}, includeRequestBodyInCheck: {maxRequestBytes: 1024}, \
+         headersToUpstreamOnAllow: [authorization], headersToDownstreamOnDeny: [set-cookie], headersToDownstreamOnAllow: [x-ok]}",
+        "envoyExtAuthzGrpc: {service: my-ext-authz.foo.svc.cluster.local, port: 9000, includeRequestBodyInCheck: {packAsBytes: true}}",
+        "zipkin: {service: zipkin.istio-system.svc.cluster.local, port: 9411, maxTagLength: 56}",
+        "opentelemetry: {service: otel.example.com, port: 443, http: {path: /v1/traces, timeout: 10s, headers: [{name: x-key, value: v}]}, resourceDetectors: {environment: {}}}",
+        "prometheus: {}",
+        "envoyFileAccessLog: {path: /dev/stdout, logFormat: {labels: {status: '%RESPONSE_CODE%'}}}",
+        "envoyOtelAls: {service: otel.example.com, port: 4317, logName: a}",
+    ] {
+        let findings = findings(&mesh_config(&provider(good)));
+        assert_eq!(findings.len(), 1, "{findings:#?}");
+        assert!(
+            findings[0].contains("warning[PC0248]: `extensionProviders`"),
+            "{findings:#?}"
+        );
+    }
+    for (wrong, expected) in [
+        (
+            "prometheus: {}, zipkin: {service: a, port: 1}",
+            "exclude each other",
+        ),
+        (
+            "datadog: {service: a, port: 1}",
+            "the provider `datadog` is not supported",
+        ),
+        ("zipkin: {port: 1}", "service` is missing"),
+        ("zipkin: {service: a}", "port` is missing"),
+        ("zipkin: {service: 'a:9411', port: 1}", "is not a service"),
+        ("zipkin: {service: /a, port: 1}", "is not a service"),
+        ("zipkin: {service: a/b/c, port: 1}", "is not a service"),
+        (
+            "envoyExtAuthzHttp: {service: a, port: 999999}",
+            "is not a port",
+        ),
+        (
+            "envoyExtAuthzHttp: {service: a, port: 1, statusOnError: '999'}",
+            "is not an HTTP status",
+        ),
+        (
+            "envoyExtAuthzHttp: {service: a, port: 1, pathPrefix: check}",
+            "a path that starts with `/`",
+        ),
+        (
+            "envoyExtAuthzHttp: {service: a, port: 1, headersToUpstreamOnAllow: ['*']}",
+            "is not the name of a header",
+        ),
+        (
+            "envoyExtAuthzHttp: {service: a, port: 1, headersToUpstreamOnAllow: ['a*b']}",
+            "is not the name of a header",
+        ),
+        (
+            "envoyExtAuthzHttp: {service: a, port: 1, includeHeadersInCheck: [x]}",
+            "warning[PC0220]",
+        ),
+        (
+            "envoyExtAuthzGrpc: {service: a, port: 1, pathPrefix: /}",
+            "unknown field `pathPrefix`",
+        ),
+    ] {
+        let findings = findings(&mesh_config(&provider(wrong)));
+        assert_eq!(findings.len(), 2, "{wrong}: {findings:#?}");
+        assert!(
+            findings.iter().any(|found| found.contains(expected)),
+            "{wrong}: {findings:#?}"
+        );
+    }
+    let twice = findings(&mesh_config(
+        "  extensionProviders: [{name: a, prometheus: {}}, {name: a, prometheus: {}}]\n",
+    ));
+    assert!(
+        twice
+            .iter()
+            .any(|found| found.contains("the provider `a` is defined twice")),
+        "{twice:#?}"
+    );
+    let none = findings(&mesh_config("  extensionProviders: [{name: a}]\n"));
+    assert!(
+        none.iter()
+            .any(|found| found.contains("expected at least one of `envoyExtAuthzHttp`")),
+        "{none:#?}"
+    );
+}
+
+#[test]
+fn of_an_operator_the_mesh_config_is_read() {
+    let operator = |spec: &str| {
+        format!(
+            "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nmetadata: {{name: i, namespace: istio-system}}\nspec:\n{spec}"
+        )
+    };
+    let text = operator(
+        "  profile: demo\n  components: {}\n  meshConfig:\n    rootNamespace: policies\n    enableTracing: true\n",
+    );
+    let loaded = read(&text);
+    assert_eq!(loaded.mesh.root_namespace, "policies");
+    let lines: Vec<String> = loaded.diagnostics.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "mesh.yaml:5:3: warning[PC0241]: of IstioOperator `i` only `meshConfig` is read: `profile`, `components` have no effect",
+            "mesh.yaml:9:5: warning[PC0247]: `enableTracing` of IstioOperator `i` is not in force yet: trace headers are passed on, spans are not reported",
+        ]
+    );
+    assert_eq!(loaded.diagnostics[1].path, "spec.meshConfig.enableTracing");
+    assert_eq!(
+        findings(&operator("  meshConfig: {}\n")),
+        Vec::<String>::new()
+    );
+    let both = findings(&format!(
+        "{}---\n{}",
+        operator("  meshConfig: {}\n"),
+        mesh_config("  {}\n")
+    ));
+    assert!(
+        both.len() == 1 && both[0].contains("error[PC0130]"),
+        "{both:#?}"
+    );
+    let wrong = read(&operator(
+        "  meshConfig: {rootNamespace: a.b, pathNormalization: {normalization: NONE}}\n",
+    ));
+    assert!(wrong.has_errors() && wrong.documents.mesh_configs.is_empty());
+}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::kinds::{self, Class};
 use super::metadata::metadata;
+use super::operator::operator;
 use super::recorder::record;
 use super::{Context, Cursor, Fields, Paths, Standing, hints};
 use crate::diagnostic::{Diagnostic, DocPath, Fix, codes};
@@ -87,6 +88,7 @@ fn document(cursor: &Cursor<'_>, set: &mut DocumentSet) {
     match kinds::classify(api_version, kind) {
         Class::Read(kind) => read(kind, cursor, set),
         Class::List => list(cursor, set),
+        Class::Operator => operator(cursor, set),
         Class::Foreign => {
             let message = format!(
                 "`{}` of `{}` is not read",

@@ -196,6 +196,13 @@ impl<'a> Fields<'a> {
         values
     }
 
+    /// A setting that has nothing to act upon here: known by name, but neither read nor in force.
+    pub(crate) fn unread(&mut self, name: &'static str, code: Code, effect: &str) {
+        if let Some(cursor) = self.get(name) {
+            self.warn_later(&cursor, name, code, effect);
+        }
+    }
+
     /// Says that a traffic field is not in force yet, unless it stands in a block that has been said to be so.
     pub(crate) fn warn_later(&self, cursor: &Cursor<'_>, name: &str, code: Code, effect: &str) {
         cursor.note(|shape| shape.remark(format!("Not in force yet: {effect}.")));

@@ -9,6 +9,8 @@ pub(super) enum Class {
     Read(Kind),
     /// `kind: List`: read its items.
     List,
+    /// `IstioOperator`: read its `meshConfig`.
+    Operator,
     /// Another system's document: tolerated.
     Foreign,
     /// A document of the Gateway API: a warning that says what to write instead.
@@ -58,7 +60,7 @@ const OTHERS: &[Row] = &[
         kind: "IstioOperator",
         versions: &["v1alpha1"],
         newest: "install.istio.io/v1alpha1",
-        class: Class::Foreign,
+        class: Class::Operator,
     },
     Row {
         group: "dapr.io",
@@ -80,7 +82,12 @@ fn class_of(kind: Kind) -> Class {
 /// Classifies a document.
 pub(super) fn classify(api_version: &str, kind: &str) -> Class {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    if kind == "List" || (group.is_empty() && kind.ends_with("List")) {
+    let of_many = kind.strip_suffix("List");
+    let of_ours = |one: &str| {
+        let mut kinds = Kind::ALL.iter();
+        kinds.any(|kind| kind.as_str() == one && kind.group() == group)
+    };
+    if of_many.is_some_and(|one| one.is_empty() || group.is_empty() || of_ours(one)) {
         return Class::List;
     }
     let known = |versions: &[&str], class: Class, expected: &'static str| {
@@ -168,6 +175,13 @@ mod tests {
     fn strangers_are_told_from_mistakes() {
         assert_eq!(classify("apps/v1", "Deployment"), Class::Foreign);
         assert_eq!(classify("v1", "Namespace"), Class::Read(Kind::Namespace));
+        for (api_version, kind) in [
+            ("v1", "List"),
+            ("v1", "ServiceList"),
+            ("networking.istio.io/v1", "GatewayList"),
+        ] {
+            assert_eq!(classify(api_version, kind), Class::List);
+        }
         assert_eq!(
             classify("v2", "Namespace"),
             Class::UnknownVersion { expected: "v1" }

@@ -196,6 +196,27 @@ impl Decode for HttpUrl {
     }
 }
 
+/// A reference to a service as extension providers have it: `[<namespace>/]<host>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServiceText(pub(crate) String);
+
+impl Decode for ServiceText {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        let text = cursor.text()?;
+        let (namespace, host) = text
+            .split_once('/')
+            .map_or((None, text), |(namespace, host)| (Some(namespace), host));
+        let good_host = is_host_name(host) || host.parse::<IpAddr>().is_ok();
+        if good_host && namespace.is_none_or(is_label) {
+            return Some(Self(text.to_owned()));
+        }
+        cursor.invalid_with(
+            "a service",
+            Some("write `[<namespace>/]<host>` without a port, as in `foo/my-service.foo.svc.cluster.local`".to_owned()),
+        )
+    }
+}
+
 /// An RFC 1123 label: what a namespace or a port is called.
 pub(crate) fn is_label(text: &str) -> bool {
     is_host_name(text) && !text.contains(|c: char| c == '.' || c == '_' || c.is_ascii_uppercase())

@@ -225,6 +225,8 @@ codes! {
     SERVICE_WITHOUT_PORTS = "PC0234";
     /// A document of the Gateway API, which is not read.
     GATEWAY_API_NOT_READ = "PC0240";
+    /// A part of an IstioOperator other than its `meshConfig`.
+    OPERATOR_NOT_READ = "PC0241";
     /// Sidecar is not in force yet.
     SIDECAR_NOT_IN_FORCE = "PC0243";
     /// WorkloadGroup is not in force yet.
@@ -233,6 +235,10 @@ codes! {
     TELEMETRY_NOT_IN_FORCE = "PC0245";
     /// ProxyConfig is not in force yet.
     PROXY_CONFIG_NOT_IN_FORCE = "PC0246";
+    /// A setting of a MeshConfig that is not in force yet.
+    MESH_SETTING_NOT_IN_FORCE = "PC0247";
+    /// Extension providers are not in force yet.
+    PROVIDER_NOT_IN_FORCE = "PC0248";
 
     /// A destination host that no document declares.
     UNKNOWN_HOST = "PC0301";

@@ -1,80 +1,102 @@
 //! MeshConfig (`portcullis.dev`): Istio's mesh-wide settings as a document.
 
-use super::{Meta, Spanned};
-use crate::decode::{Cursor, Decode, Document, Fields, is_host_name};
+pub mod provider;
+pub mod proxy;
+mod schema;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use self::provider::ExtensionProvider;
+use self::proxy::DefaultProxyConfig;
+use super::{
+    HttpRetry, LocalityLoadBalancing, Meta, OutboundTrafficMode, Spanned, TcpKeepalive, Visibility,
+};
 use crate::mesh::PathNormalization;
 
-/// Istio's `MeshConfig`; a set holds at most one.
+/// Istio's `MeshConfig`; a set holds at most one. In force are the trust domain's aliases, the root namespace and the path
+/// normalization.
 #[derive(Clone, Debug)]
 pub struct MeshConfig {
     /// What it is called.
     pub meta: Meta,
-    /// `spec.trustDomain`: must be the process's own.
+    /// `trustDomain`: must be the process's own.
     pub trust_domain: Option<Spanned<String>>,
-    /// `spec.trustDomainAliases`: older names that policies may still use.
+    /// `trustDomainAliases`: older names that policies may still use.
     pub trust_domain_aliases: Option<Vec<Spanned<String>>>,
-    /// `spec.rootNamespace`: whose policies hold everywhere; default `istio-system`.
+    /// `rootNamespace`: whose policies hold everywhere; default `istio-system`.
     pub root_namespace: Option<Spanned<String>>,
-    /// `spec.pathNormalization.normalization`.
+    /// `pathNormalization.normalization`.
     pub path_normalization: Option<Spanned<PathNormalization>>,
+    /// `extensionProviders`.
+    pub extension_providers: Vec<ExtensionProvider>,
+    /// `defaultProviders`: used where Telemetry names none.
+    pub default_providers: DefaultProviders,
+    /// `outboundTrafficPolicy.mode`; Istio's default is ALLOW_ANY, ours REGISTRY_ONLY.
+    pub outbound_traffic_policy: Option<OutboundTrafficMode>,
+    /// `inboundTrafficPolicy.mode`.
+    pub inbound_traffic_policy: Option<InboundTrafficMode>,
+    /// `defaultHttpRetryPolicy`: for routes without `retries`.
+    pub default_http_retry_policy: Option<HttpRetry>,
+    /// `defaultConfig`: settings of proxies.
+    pub default_config: Option<DefaultProxyConfig>,
+    /// `accessLogFile`, `accessLogFormat`, `accessLogEncoding`.
+    pub access_log: MeshAccessLog,
+    /// `enableTracing`.
+    pub enable_tracing: Option<bool>,
+    /// `enableAutoMtls`, default true: mTLS where the other end can, as is done here by service account.
+    pub enable_auto_mtls: Option<bool>,
+    /// `connectTimeout`, default 10s.
+    pub connect_timeout: Option<Duration>,
+    /// `protocolDetectionTimeout`, 0 for none.
+    pub protocol_detection_timeout: Option<Duration>,
+    /// `tcpKeepalive`.
+    pub tcp_keepalive: Option<TcpKeepalive>,
+    /// `localityLbSetting`.
+    pub locality_lb_setting: Option<LocalityLoadBalancing>,
+    /// `dnsRefreshRate`, default 60s.
+    pub dns_refresh_rate: Option<Duration>,
+    /// `inboundClusterStatName`.
+    pub inbound_cluster_stat_name: Option<String>,
+    /// `outboundClusterStatName`.
+    pub outbound_cluster_stat_name: Option<String>,
+    /// `defaultServiceExportTo`, `defaultVirtualServiceExportTo`, `defaultDestinationRuleExportTo`.
+    pub default_export_to: [Vec<Visibility>; 3],
+    /// `meshMTLS.minProtocolVersion`, as written; refused unless it is what is in force.
+    pub mesh_mtls_min_version: Option<String>,
+    /// `serviceSettings[]`: hosts whose endpoints are used within their cluster only.
+    pub cluster_local: Vec<String>,
+    /// `proxyListenPort`, `proxyInboundListenPort`, `proxyHttpPort`.
+    pub proxy_ports: BTreeMap<&'static str, u16>,
 }
 
-impl Document for MeshConfig {
-    fn spec(meta: Meta, f: &mut Fields<'_>) -> Option<Self> {
-        let trust_domain = f.optional::<Spanned<TrustDomain>>("trustDomain");
-        let aliases = f.has("trustDomainAliases");
-        let trust_domain_aliases = f.list::<Spanned<TrustDomain>>("trustDomainAliases");
-        let name = |TrustDomain(name)| name;
-        Some(Self {
-            meta,
-            trust_domain: trust_domain.map(|domain| domain.map(name)),
-            trust_domain_aliases: aliases.then(|| {
-                let aliases = trust_domain_aliases.into_iter();
-                aliases.map(|alias| alias.map(name)).collect()
-            }),
-            root_namespace: f
-                .get("rootNamespace")
-                .and_then(|cursor| namespace(&cursor).map(|name| cursor.spanned(name))),
-            path_normalization: f
-                .get("pathNormalization")
-                .and_then(|cursor| cursor.fields(|f| Some(f.optional("normalization"))))
-                .flatten(),
-        })
-    }
+/// `inboundTrafficPolicy.mode`: where the sidecar finds the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InboundTrafficMode {
+    /// `PASSTHROUGH`: at the address that the client dialled.
+    Passthrough,
+    /// `LOCALHOST`.
+    Localhost,
 }
 
-/// The name of a trust domain (SPIFFE ID specification, section 2.1).
-struct TrustDomain(String);
-
-impl Decode for TrustDomain {
-    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
-        let text = cursor.text()?;
-        let lawful = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
-        if (1..=255).contains(&text.len()) && text.bytes().all(lawful) {
-            return Some(Self(text.to_owned()));
-        }
-        let help = "lower-case letters, digits, `.`, `-` and `_`, as in `cluster.local`";
-        cursor.invalid_with("a trust domain", Some(help.to_owned()))
-    }
+/// `defaultProviders`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DefaultProviders {
+    /// `tracing`.
+    pub tracing: Vec<Spanned<String>>,
+    /// `metrics`.
+    pub metrics: Vec<Spanned<String>>,
+    /// `accessLogging`.
+    pub access_logging: Vec<Spanned<String>>,
 }
 
-fn namespace(cursor: &Cursor<'_>) -> Option<String> {
-    let text = cursor.text()?;
-    if is_host_name(text) && !text.contains('.') {
-        Some(text.to_owned())
-    } else {
-        cursor.invalid("a namespace")
-    }
-}
-
-impl Decode for PathNormalization {
-    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
-        cursor.one_of(&[
-            ("DEFAULT", Self::Base),
-            ("NONE", Self::None),
-            ("BASE", Self::Base),
-            ("MERGE_SLASHES", Self::MergeSlashes),
-            ("DECODE_AND_MERGE_SLASHES", Self::DecodeAndMergeSlashes),
-        ])
-    }
+/// The access log of every proxy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MeshAccessLog {
+    /// `accessLogFile`: such as `/dev/stdout`; empty for none.
+    pub file: Option<String>,
+    /// `accessLogFormat`.
+    pub format: Option<String>,
+    /// `accessLogEncoding: JSON`.
+    pub json: bool,
 }
