@@ -14,15 +14,15 @@ mod operator;
 mod paths;
 mod primitives;
 mod recorder;
+mod regexes;
 mod relocate;
 mod standing;
 
 pub(crate) use cursor::{Context, Cursor, Decode};
-pub(crate) use document::{Document, file, shape};
+pub(crate) use document::{Document, OfFile, Shared, file, shape};
 pub(crate) use fields::Fields;
 pub(crate) use formats::{
-    CidrText, DurationOrZero, HostText, MAX_REGEX_SIZE, NAME, Percent, Port, RegexBudget,
-    RegexText, Share, WholePercent, is_host_name, whole_text_regex,
+    CidrText, DurationOrZero, HostText, NAME, Percent, Port, Share, WholePercent, is_host_name,
 };
 pub(crate) use kinds::{OUR_GROUPS, names as kind_names};
 pub(crate) use names::{
@@ -31,4 +31,5 @@ pub(crate) use names::{
 };
 pub(crate) use paths::Paths;
 pub(crate) use primitives::Count;
+pub(crate) use regexes::{MAX_REGEX_SIZE, MAX_REGEX_SUM, RegexText, Regexes, RegexesOfFile};
 pub(crate) use standing::Standing;

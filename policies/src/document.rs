@@ -26,7 +26,10 @@ mod virtual_service;
 mod workload_entry;
 mod workload_group;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use regex::bytes::Regex;
 
 pub use attachment::Attachment;
 pub use authorization_policy::{
@@ -83,12 +86,19 @@ macro_rules! document_set {
         #[derive(Clone, Debug, Default)]
         pub struct DocumentSet {
             $($(#[$doc])* pub $field: Vec<Arc<$document>>,)*
+            /// The regular expressions of the documents.
+            pub regexes: Arc<CompiledRegexes>,
         }
 
         impl DocumentSet {
             /// What every document is called, kind by kind.
             pub fn metas(&self) -> impl Iterator<Item = &Meta> {
                 std::iter::empty()$(.chain(self.$field.iter().map(|document| &document.meta)))*
+            }
+
+            /// Adds the documents of another set; its regular expressions are added by the loader.
+            pub(crate) fn extend(&mut self, other: &Self) {
+                $(self.$field.extend_from_slice(&other.$field);)*
             }
 
             /// How many documents the set holds.
@@ -131,6 +141,10 @@ document_set! {
     /// Namespaces and their labels.
     namespaces: Namespace,
 }
+
+/// The regular expressions of a set by their text; only loading makes them.
+#[derive(Clone, Debug, Default)]
+pub struct CompiledRegexes(pub(crate) BTreeMap<Arc<str>, Arc<Regex>>);
 
 impl DocumentSet {
     /// Whether the set holds no document.

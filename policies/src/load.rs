@@ -1,10 +1,11 @@
 //! From source texts to a document set and every finding about it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use crate::decode::Paths;
+use crate::decode::{MAX_REGEX_SUM, OfFile, Regexes, Shared};
 use crate::diagnostic::{Diagnostic, codes};
-use crate::document::{DocumentSet, Kind};
+use crate::document::{CompiledRegexes, DocumentSet, Kind};
 use crate::mesh::Mesh;
 use crate::source::SourceFile;
 
@@ -19,27 +20,6 @@ pub struct Loaded {
     pub mesh: Mesh,
 }
 
-/// Reads editions of a document set, one after the other.
-#[derive(Debug, Default)]
-pub struct Loader {
-    last: Option<(Vec<SourceFile>, Mesh, Loaded)>,
-}
-
-impl Loader {
-    /// Reads every document of the given sources, in the order of their names; the same edition is not read twice.
-    pub fn load(&mut self, files: &[SourceFile], mesh: &Mesh) -> Loaded {
-        if let Some((known, of, loaded)) = &self.last
-            && known == files
-            && of == mesh
-        {
-            return loaded.clone();
-        }
-        let loaded = load(files, mesh);
-        self.last = Some((files.to_vec(), mesh.clone(), loaded.clone()));
-        loaded
-    }
-}
-
 impl Loaded {
     /// Whether any finding is an error; then the set must not be put in force.
     pub fn has_errors(&self) -> bool {
@@ -49,29 +29,121 @@ impl Loaded {
 
 /// Reads every document of the given sources, in the order of their names.
 pub fn load(files: &[SourceFile], mesh: &Mesh) -> Loaded {
-    let mut sorted: Vec<&SourceFile> = files.iter().collect();
-    sorted.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut loaded = Loaded::default();
-    let paths = Paths::default();
-    for file in sorted {
-        crate::decode::file(
-            file,
-            mesh,
-            &paths,
-            &mut loaded.documents,
-            &mut loaded.diagnostics,
-        );
+    Loader::default().load(files, mesh)
+}
+
+/// Reads editions of a document set, one after the other; a file that stays as it is is not read again.
+#[derive(Debug, Default)]
+pub struct Loader {
+    /// What the documents were read with.
+    mesh: Option<Mesh>,
+    /// The files of the last edition, by name.
+    files: Vec<Kept>,
+}
+
+/// A file that has been read.
+#[derive(Debug)]
+struct Kept {
+    source: SourceFile,
+    content: OfFile,
+}
+
+impl Loader {
+    /// Reads every document of the given sources, in the order of their names: the same as [`load`] of the whole edition.
+    pub fn load(&mut self, files: &[SourceFile], mesh: &Mesh) -> Loaded {
+        if self.mesh.as_ref() != Some(mesh) {
+            self.mesh = Some(mesh.clone());
+            self.files.clear();
+        }
+        let mut sorted: Vec<&SourceFile> = files.iter().collect();
+        sorted.sort_by(|a, b| a.name.cmp(&b.name));
+        let regexes = self.files.iter().flat_map(|kept| {
+            let compiled = kept.content.regexes.compiled.iter();
+            compiled.map(|(text, (regex, _))| (Arc::clone(text), regex.clone()))
+        });
+        let shared = Shared {
+            regexes: Regexes::knowing(regexes),
+            ..Shared::default()
+        };
+        // Both editions are sorted, so one walk meets every file that is in both.
+        let mut before = std::mem::take(&mut self.files).into_iter().peekable();
+        for source in sorted {
+            while before
+                .next_if(|kept| kept.source.name < source.name)
+                .is_some()
+            {}
+            let known = before.next_if(|kept| kept.source.name == source.name);
+            let content = match known {
+                Some(kept) if same_text(&kept.source, source) && !kept.content.regexes.cut => {
+                    kept.content
+                }
+                _ => crate::decode::file(source, mesh, &shared),
+            };
+            let source = source.clone();
+            self.files.push(Kept { source, content });
+        }
+        self.loaded(mesh)
     }
-    duplicates(&loaded.documents, &mut loaded.diagnostics);
-    loaded
-        .diagnostics
-        .extend(crate::namespace_wide::check(&loaded.documents));
-    let (mesh, findings) = mesh.effective(&loaded.documents);
-    loaded.mesh = mesh;
-    loaded.diagnostics.extend(findings);
-    // Stable, so findings of one place keep the order in which they were made.
-    loaded.diagnostics.sort_by(|a, b| a.at.cmp(&b.at));
-    loaded
+
+    /// Everything about the edition in `files`.
+    fn loaded(&self, mesh: &Mesh) -> Loaded {
+        let mut documents = DocumentSet::default();
+        let mut diagnostics = Vec::new();
+        for Kept { content, .. } in &self.files {
+            documents.extend(&content.documents);
+            diagnostics.extend_from_slice(&content.diagnostics);
+        }
+        diagnostics.extend(self.regexes(&mut documents));
+        duplicates(&documents, &mut diagnostics);
+        diagnostics.extend(crate::namespace_wide::check(&documents));
+        let (mesh, findings) = mesh.effective(&documents);
+        diagnostics.extend(findings);
+        // Stable, so findings of one place keep the order in which they were made.
+        diagnostics.sort_by(|a, b| a.at.cmp(&b.at));
+        Loaded {
+            documents,
+            diagnostics,
+            mesh,
+        }
+    }
+
+    /// Collects the regular expressions of all files; an error if they are too large together.
+    fn regexes(&self, documents: &mut DocumentSet) -> Option<Diagnostic> {
+        let mut compiled = BTreeMap::new();
+        let mut sum: usize = 0;
+        let mut finding = None;
+        let of_files = self.files.iter().flat_map(|kept| {
+            let mut of_file: Vec<_> = kept.content.regexes.compiled.iter().collect();
+            of_file.sort_by_key(|(_, (_, at))| (at.line, at.column));
+            of_file
+        });
+        for (text, (found, at)) in of_files {
+            if compiled
+                .insert(Arc::clone(text), Arc::clone(&found.regex))
+                .is_some()
+            {
+                continue;
+            }
+            sum = sum.saturating_add(found.weight);
+            if sum > MAX_REGEX_SUM && finding.is_none() {
+                let message = format!(
+                    "the regular expressions up to here take more than {} MiB together",
+                    MAX_REGEX_SUM >> 20
+                );
+                let help = "use prefixes, bounded repetitions and ASCII classes such as `[a-z0-9]`";
+                finding = Some(
+                    Diagnostic::error(codes::YAML_BUDGET, at.clone(), "", message).with_help(help),
+                );
+            }
+        }
+        documents.regexes = CompiledRegexes(compiled).into();
+        finding
+    }
+}
+
+/// Whether a file's text is as it was.
+fn same_text(one: &SourceFile, two: &SourceFile) -> bool {
+    Arc::ptr_eq(&one.text, &two.text) || one.text == two.text
 }
 
 /// Documents of one kind with the same name: in a cluster the later would replace the earlier, in files neither is meant.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::findings::Findings;
 use super::recorder::{ANY_KEY, Recorder};
-use super::{Paths, RegexBudget};
+use super::{RegexesOfFile, Shared};
 use crate::diagnostic::{Code, Diagnostic, DocPath, Fix, codes};
 use crate::document::Spanned;
 use crate::mesh::Mesh;
@@ -22,9 +22,9 @@ pub(crate) struct Context<'a> {
     /// Where the lines of `text` begin; looked up when the first fix needs it.
     pub(crate) line_starts: OnceCell<Vec<usize>>,
     pub(crate) mesh: &'a Mesh,
-    pub(crate) paths: &'a Paths,
+    pub(crate) shared: &'a Shared,
     pub(crate) findings: Findings,
-    pub(crate) regexes: RegexBudget,
+    pub(crate) regexes: RefCell<RegexesOfFile>,
     /// What warnings call the document being read: `VirtualService my-app/product-service`.
     pub(crate) subject: RefCell<String>,
     /// What is being read is not in force as a whole, so its fields need not say so again.
@@ -36,15 +36,20 @@ pub(crate) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(file: &'a Arc<str>, text: &'a str, mesh: &'a Mesh, paths: &'a Paths) -> Self {
+    pub(crate) fn new(
+        file: &'a Arc<str>,
+        text: &'a str,
+        mesh: &'a Mesh,
+        shared: &'a Shared,
+    ) -> Self {
         Self {
             file,
             text,
             line_starts: OnceCell::new(),
             mesh,
-            paths,
+            shared,
             findings: Findings::default(),
-            regexes: RegexBudget::default(),
+            regexes: RefCell::default(),
             subject: RefCell::default(),
             quiet: Cell::default(),
             spare: RefCell::default(),
@@ -301,7 +306,7 @@ impl<'a> Cursor<'a> {
         let cursor = move |(index, node): (usize, &'a Node)| Self {
             context,
             node,
-            path: context.paths.index(&path, index),
+            path: context.shared.paths.index(&path, index),
             key: node.position,
             key_end: node.position,
         };
@@ -322,7 +327,7 @@ impl<'a> Cursor<'a> {
             let cursor = Self {
                 context: self.context,
                 node: &entry.value,
-                path: self.context.paths.key(&self.path, &entry.key),
+                path: self.context.shared.paths.key(&self.path, &entry.key),
                 key: entry.position,
                 key_end: entry.end,
             };

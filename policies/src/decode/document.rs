@@ -6,7 +6,7 @@ use super::kinds::{self, Class};
 use super::metadata::metadata;
 use super::operator::operator;
 use super::recorder::record;
-use super::{Context, Cursor, Fields, Paths, Standing, hints};
+use super::{Context, Cursor, Fields, Paths, Regexes, RegexesOfFile, Standing, hints};
 use crate::diagnostic::{Diagnostic, DocPath, Fix, codes};
 use crate::document::{DocumentSet, Kind, Meta};
 use crate::mesh::Mesh;
@@ -24,17 +24,29 @@ pub(crate) trait Document: Sized {
     fn spec(meta: Meta, spec: &mut Fields<'_>) -> Option<Self>;
 }
 
+/// What the files of a load share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) paths: Paths,
+    pub(crate) regexes: Regexes,
+}
+
+/// What one source text holds.
+#[derive(Debug, Default)]
+pub(crate) struct OfFile {
+    /// The documents without errors.
+    pub(crate) documents: DocumentSet,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    pub(crate) regexes: RegexesOfFile,
+}
+
 /// Reads every document of a source text.
-pub(crate) fn file(
-    file: &SourceFile,
-    mesh: &Mesh,
-    paths: &Paths,
-    set: &mut DocumentSet,
-    diagnostics: &mut Vec<Diagnostic>,
-) {
-    let context = Context::new(&file.name, &file.text, mesh, paths);
+pub(crate) fn file(file: &SourceFile, mesh: &Mesh, shared: &Shared) -> OfFile {
+    let mut set = DocumentSet::default();
+    let mut diagnostics = Vec::new();
+    let context = Context::new(&file.name, &file.text, mesh, shared);
     // One tree at a time: a tree is many times as large as its text.
-    documents(file, diagnostics, |node| {
+    documents(file, &mut diagnostics, |node| {
         if context.findings.is_full() {
             return;
         }
@@ -45,9 +57,14 @@ pub(crate) fn file(
             key: node.position,
             key_end: node.position,
         };
-        document(&cursor, set);
+        document(&cursor, &mut set);
     });
     diagnostics.append(&mut context.findings.into_diagnostics(&file.name));
+    OfFile {
+        documents: set,
+        diagnostics,
+        regexes: context.regexes.into_inner(),
+    }
 }
 
 fn document(cursor: &Cursor<'_>, set: &mut DocumentSet) {
@@ -217,7 +234,7 @@ fn keep<D: Document>(kind: Kind, cursor: &Cursor<'_>, kept: &mut Vec<Arc<D>>) {
             position: cursor.node.position,
             end: cursor.node.position,
         };
-        let path = cursor.context.paths.field(&cursor.path, "spec");
+        let path = cursor.context.shared.paths.field(&cursor.path, "spec");
         let spec = f.get("spec").unwrap_or_else(|| Cursor {
             node: &empty,
             path,

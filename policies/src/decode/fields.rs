@@ -57,7 +57,12 @@ impl<'a> Fields<'a> {
         (!entry.value.is_null()).then(|| Cursor {
             context: self.cursor.context,
             node: &entry.value,
-            path: self.cursor.context.paths.field(&self.cursor.path, name),
+            path: self
+                .cursor
+                .context
+                .shared
+                .paths
+                .field(&self.cursor.path, name),
             key: entry.position,
             key_end: entry.end,
         })

@@ -1,4 +1,4 @@
-//! Formats that many kinds share: durations, ports, percentages, address blocks, hosts, regular expressions.
+//! Formats that many kinds share: durations, ports, percentages, address blocks, hosts.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,13 +8,6 @@ use super::{Cursor, Decode, ends_in_a_number};
 use crate::diagnostic::codes;
 use crate::schema::TextFormat;
 use crate::yaml::{Value, shortened};
-
-/// Longest regular expression, in bytes (Istio's limit).
-const MAX_REGEX: usize = 1024;
-/// Largest compiled regular expression, in bytes.
-pub(crate) const MAX_REGEX_SIZE: usize = 1 << 20;
-/// Largest sum over the regular expressions of one file, in bytes.
-const MAX_REGEX_SUM: usize = 64 << 20;
 
 const DURATION: TextFormat = TextFormat {
     pattern: r"^(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+$",
@@ -36,11 +29,6 @@ const ADDRESS_BLOCK: TextFormat = TextFormat {
     pattern: r"^([0-9.]+|[0-9A-Fa-f:.]+)(/[0-9]+)?$",
     expected: "an IP address or block such as `10.0.0.0/8`",
     longest: None,
-};
-const REGEX: TextFormat = TextFormat {
-    pattern: "",
-    expected: "a regular expression in RE2's syntax",
-    longest: Some(MAX_REGEX),
 };
 
 /// A duration of at least one millisecond.
@@ -307,114 +295,6 @@ impl Decode for CidrText {
             ))
         }
     }
-}
-
-/// A regular expression of RE2's syntax within the limits, as written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RegexText(pub(crate) String);
-
-impl Decode for RegexText {
-    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
-        cursor.note(|shape| shape.format(REGEX));
-        let text = cursor.text()?;
-        if text.is_empty() {
-            let message = "the regular expression is empty";
-            cursor.error(codes::INVALID_REGEX, message, None);
-            return None;
-        }
-        if text.len() > MAX_REGEX {
-            let message = format!("the regular expression is longer than {MAX_REGEX} bytes");
-            cursor.error(codes::INVALID_REGEX, message, None);
-            return None;
-        }
-        let budget = &cursor.context.regexes;
-        match weigh(text, budget.is_spent()) {
-            Ok(weight) if budget.add(weight) => Some(Self(text.to_owned())),
-            Ok(_) => {
-                cursor.error(
-                    codes::INVALID_REGEX,
-                    "the regular expressions of this file are too large together",
-                    Some(
-                        "use prefixes, bounded repetitions and ASCII classes, or several files"
-                            .to_owned(),
-                    ),
-                );
-                None
-            }
-            Err(error) => {
-                let reason = match &error {
-                    regex::Error::CompiledTooBig(_) => {
-                        // Finding that out was as much work as compiling it.
-                        budget.add(MAX_REGEX_SIZE);
-                        "it grows too large when compiled".to_owned()
-                    }
-                    other => last_line(&other.to_string()),
-                };
-                let message = format!(
-                    "`{}` is not a regular expression: {reason}",
-                    shortened(text)
-                );
-                cursor.error(codes::INVALID_REGEX, message, None);
-                None
-            }
-        }
-    }
-}
-
-/// How large the regular expressions of a file are when compiled.
-#[derive(Debug, Default)]
-pub(crate) struct RegexBudget(std::cell::Cell<usize>);
-
-impl RegexBudget {
-    /// Whether nothing more fits.
-    fn is_spent(&self) -> bool {
-        self.0.get() > MAX_REGEX_SUM
-    }
-
-    /// Whether one more of this weight fits.
-    fn add(&self, weight: usize) -> bool {
-        self.0.set(self.0.get().saturating_add(weight));
-        !self.is_spent()
-    }
-}
-
-/// About how large a regular expression is when compiled, in bytes: the first of these limits that it keeps.
-/// With `syntax_only` it is not compiled.
-fn weigh(text: &str, syntax_only: bool) -> Result<usize, regex::Error> {
-    // By itself first: `a)|(b` would only make sense between the anchors' parentheses. Size does not matter here.
-    let alone = regex::bytes::RegexBuilder::new(text).size_limit(0).build();
-    match alone {
-        Ok(_) | Err(regex::Error::CompiledTooBig(_)) => {}
-        Err(error) => return Err(error),
-    }
-    if syntax_only {
-        return Ok(0);
-    }
-    for limit in [4 << 10, 16 << 10, 64 << 10, 256 << 10] {
-        match sized_regex(text, limit) {
-            Ok(_) => return Ok(limit),
-            Err(regex::Error::CompiledTooBig(_)) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    whole_text_regex(text).map(|_| MAX_REGEX_SIZE)
-}
-
-/// A regular expression that must match the whole text; good for every [`RegexText`].
-pub(crate) fn whole_text_regex(pattern: &str) -> Result<regex::bytes::Regex, regex::Error> {
-    sized_regex(pattern, MAX_REGEX_SIZE)
-}
-
-fn sized_regex(pattern: &str, limit: usize) -> Result<regex::bytes::Regex, regex::Error> {
-    regex::bytes::RegexBuilder::new(&format!("\\A(?:{pattern})\\z"))
-        .size_limit(limit)
-        .build()
-}
-
-/// The reason at the end of the several lines that the regex crate writes.
-fn last_line(text: &str) -> String {
-    let line = text.lines().last().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::{Context, Cursor, Paths};
+use super::{Context, Cursor, Shared};
 use crate::diagnostic::{DocPath, Step};
 use crate::mesh::Mesh;
 use crate::schema::Shape;
@@ -46,10 +46,10 @@ pub(crate) fn record(decoder: impl FnOnce(&Cursor<'_>)) -> Shape {
         position: Position::default(),
         end: Position::default(),
     };
-    let (file, mesh, paths) = (Arc::from(""), Mesh::default(), Paths::default());
+    let (file, mesh, shared) = (Arc::from(""), Mesh::default(), Shared::default());
     let context = Context {
         recorder: Some(&recorder),
-        ..Context::new(&file, "", &mesh, &paths)
+        ..Context::new(&file, "", &mesh, &shared)
     };
     decoder(&Cursor {
         context: &context,

@@ -97,7 +97,7 @@ codes! {
     SLASH_COMMENT = "PC0002";
     /// A mapping has one key twice.
     DUPLICATE_KEY = "PC0003";
-    /// A budget is exceeded: size, depth, number of values, alias expansion.
+    /// A budget is exceeded: size, depth, number of values, alias expansion, regular expressions.
     YAML_BUDGET = "PC0004";
     /// YAML that policy documents do not use: complex keys, custom tags, unknown aliases, bad merges.
     YAML_UNSUPPORTED = "PC0005";

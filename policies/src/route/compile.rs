@@ -10,6 +10,7 @@ pub(crate) use gateway::{bound_hosts, qualified_gateway, server_host};
 pub(crate) use owners::{MESH, Owners, is_bound_to_mesh};
 
 use super::rule_list::RuleList;
+use super::rules::RuleCompiler;
 use super::{Compiled, Proxy, RouteTable};
 use crate::cluster::{ClusterBuilder, Rules};
 use crate::document::DocumentSet;
@@ -23,18 +24,15 @@ pub(super) fn compile(
     proxy: Proxy<'_>,
 ) -> Compiled {
     let rules = Rules::new(documents, registry, mesh, proxy.workload());
-    let mut clusters = ClusterBuilder::new(rules);
+    let clusters = ClusterBuilder::new(rules);
+    let mut compiler = RuleCompiler::new(documents, registry, clusters);
     let routes = match proxy {
-        Proxy::Gateway { workload } => {
-            gateway::compile(documents, registry, workload, &mut clusters)
-        }
-        Proxy::Sidecar { workload } => {
-            sidecar::compile(documents, registry, workload, &mut clusters)
-        }
+        Proxy::Gateway { workload } => gateway::compile(documents, workload, &mut compiler),
+        Proxy::Sidecar { workload } => sidecar::compile(documents, workload, &mut compiler),
     };
     Compiled {
         routes,
-        clusters: clusters.finish(),
+        clusters: compiler.clusters.finish(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The conditions of one match, compiled.
 
+use std::sync::Arc;
+
 use http::header::{HeaderMap, HeaderName};
 
 use super::RequestView;
@@ -29,7 +31,7 @@ pub(crate) enum Text {
     /// These bytes first, ASCII case ignored.
     PrefixIgnoreCase(Box<str>),
     /// The whole text, anchored when compiled.
-    Regex(regex::bytes::Regex),
+    Regex(Arc<regex::bytes::Regex>),
     /// There at all.
     Present,
     /// Nothing.

@@ -25,18 +25,21 @@ pub(crate) struct RuleList {
     by_path: Option<ByPath>,
 }
 
+/// Rule numbers, ascending.
+type Numbers = Box<[u32]>;
+
 /// Rule numbers by what their condition on the path is, each list ascending.
 ///
 /// A list ends with the first rule that asks for nothing but the path: what follows there never answers.
 #[derive(Debug)]
 struct ByPath {
-    exact: HashMap<Box<str>, Box<[u32]>>,
+    exact: HashMap<Box<str>, Numbers>,
     /// In lower case.
-    exact_ignore_case: Box<[(Box<str>, Box<[u32]>)]>,
+    exact_ignore_case: Box<[(Box<str>, Numbers)]>,
     prefix: Prefixes,
     prefix_ignore_case: Prefixes,
     /// Any path, and regular expressions.
-    others: Box<[u32]>,
+    others: Numbers,
 }
 
 impl RuleList {
@@ -150,7 +153,7 @@ impl ByPath {
             .take_while(|number| *number < best);
         let other =
             earlier.find(|number| condition(*number).is_some_and(|found| found.matches(request)));
-        other.or((best < u32::MAX).then_some(best))
+        other.or_else(|| Some(best).filter(|best| *best < u32::MAX))
     }
 
     fn exact_in_any_case(&self, path: &str) -> Option<&[u32]> {

@@ -1,8 +1,10 @@
 //! The rules of one VirtualService, compiled for one listener.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode};
+use regex::bytes;
 
 use super::matching::{Condition, Text};
 use super::rule_list::CompiledRule;
@@ -11,9 +13,10 @@ use super::{
     WeightedCluster, WeightedClusters,
 };
 use crate::cluster::{ClusterBuilder, ClusterIndex};
-use crate::decode::{MAX_REGEX_SIZE, whole_text_regex};
+use crate::decode::MAX_REGEX_SIZE;
 use crate::document::{
-    Destination, HttpMatch, HttpRewrite, HttpRule, Spanned, StringMatch, VirtualService,
+    Destination, DocumentSet, HttpMatch, HttpRewrite, HttpRule, Spanned, StringMatch,
+    VirtualService,
 };
 use crate::registry::{Registry, Service, ServicePort};
 use crate::workload::Workload;
@@ -29,12 +32,37 @@ pub(crate) struct Listener<'a> {
     pub(crate) source: Option<&'a Workload>,
 }
 
+/// What the rules of one proxy have in common while they are compiled.
+#[derive(Debug)]
+pub(super) struct RuleCompiler<'a> {
+    pub(super) registry: &'a Registry,
+    pub(super) clusters: ClusterBuilder<'a>,
+    /// Compiled when the documents were read.
+    regexes: &'a BTreeMap<Arc<str>, Arc<bytes::Regex>>,
+    /// Of rewrites, by their text.
+    rewrites: HashMap<&'a str, regex::Regex>,
+}
+
+impl<'a> RuleCompiler<'a> {
+    pub(super) fn new(
+        documents: &'a DocumentSet,
+        registry: &'a Registry,
+        clusters: ClusterBuilder<'a>,
+    ) -> Self {
+        Self {
+            registry,
+            clusters,
+            regexes: &documents.regexes.0,
+            rewrites: HashMap::new(),
+        }
+    }
+}
+
 /// Compiles the rules of a document, in order.
-pub(super) fn compile(
-    document: &VirtualService,
+pub(super) fn compile<'a>(
+    document: &'a VirtualService,
     listener: Listener<'_>,
-    registry: &Registry,
-    clusters: &mut ClusterBuilder<'_>,
+    compiler: &mut RuleCompiler<'a>,
 ) -> Vec<CompiledRule> {
     let name: Arc<str> = document.meta.qualified().into();
     let mut compiled = Vec::new();
@@ -53,7 +81,7 @@ pub(super) fn compile(
             continue;
         }
         // Falling through to later rules would send the requests somewhere that nobody asked for.
-        let action = action(rule, document, listener, registry, clusters)
+        let action = action(rule, document, listener, compiler)
             .unwrap_or_else(|| unavailable(b"the route has no destination"));
         let base = Arc::new(HttpRoute {
             name: rule.name.as_deref().map(Arc::from),
@@ -70,11 +98,11 @@ pub(super) fn compile(
                 None => Arc::clone(&base),
                 // What is rewritten is what this alternative matches.
                 Some(rewrite) => Arc::new(HttpRoute {
-                    rewrite: Some(self::rewrite(rewrite, found)),
+                    rewrite: Some(self::rewrite(rewrite, found, &mut compiler.rewrites)),
                     ..HttpRoute::clone(&base)
                 }),
             };
-            let condition = condition(found, listener);
+            let condition = condition(found, listener, compiler.regexes);
             let everything = condition.is_catch_all();
             compiled.push(CompiledRule { condition, route });
             if everything {
@@ -121,8 +149,7 @@ fn action(
     rule: &HttpRule,
     document: &VirtualService,
     listener: Listener<'_>,
-    registry: &Registry,
-    clusters: &mut ClusterBuilder<'_>,
+    compiler: &mut RuleCompiler<'_>,
 ) -> Option<RouteAction> {
     if let Some(redirect) = &rule.redirect {
         return Some(RouteAction::Redirect(Redirect {
@@ -145,13 +172,7 @@ fn action(
     let single = rule.route.len() == 1;
     let mut weighted = Vec::new();
     for destination in &rule.route {
-        let cluster = cluster(
-            &destination.destination,
-            document,
-            listener,
-            registry,
-            clusters,
-        )?;
+        let cluster = cluster(&destination.destination, document, listener, compiler)?;
         weighted.push(WeightedCluster {
             cluster,
             weight: if single { 1 } else { destination.weight },
@@ -175,15 +196,17 @@ fn cluster(
     destination: &Destination,
     document: &VirtualService,
     listener: Listener<'_>,
-    registry: &Registry,
-    clusters: &mut ClusterBuilder<'_>,
+    compiler: &mut RuleCompiler<'_>,
 ) -> Option<ClusterIndex> {
+    let registry = compiler.registry;
     let service = registry.lookup(&destination.host, &document.meta.namespace)?;
     let port = match &destination.port {
         Some(number) => service.port(**number)?,
         None => implied_port(service, listener.port)?,
     };
-    clusters.cluster(service, port, destination.subset.as_ref())
+    compiler
+        .clusters
+        .cluster(service, port, destination.subset.as_ref())
 }
 
 /// The service's only HTTP port, else the listener's.
@@ -197,26 +220,31 @@ pub(crate) fn implied_port(service: &Service, listener: Option<u16>) -> Option<&
     }
 }
 
-fn condition(found: &HttpMatch, listener: Listener<'_>) -> Condition {
+fn condition(
+    found: &HttpMatch,
+    listener: Listener<'_>,
+    regexes: &BTreeMap<Arc<str>, Arc<bytes::Regex>>,
+) -> Condition {
+    let text_of = |found: &StringMatch, case: Case| text(found, case, regexes);
     let plain = |text: &Option<Spanned<StringMatch>>| {
-        text.as_ref().map(|text| self::text(text, Case::Exact))
+        text.as_ref().map(|found| text_of(found, Case::Exact))
     };
     let lower = |text: &Option<Spanned<StringMatch>>| {
-        text.as_ref().map(|text| self::text(text, Case::Lower))
+        text.as_ref().map(|found| text_of(found, Case::Lower))
     };
     let uri_case = if found.ignore_uri_case {
         Case::Ignored
     } else {
         Case::Exact
     };
-    let headers = |headers: &std::collections::BTreeMap<String, Spanned<StringMatch>>| {
+    let headers = |headers: &BTreeMap<String, Spanned<StringMatch>>| {
         headers
             .iter()
-            .filter_map(|(name, found)| Some((name.parse().ok()?, text(found, Case::Exact))))
+            .filter_map(|(name, found)| Some((name.parse().ok()?, text_of(found, Case::Exact))))
             .collect()
     };
     Condition {
-        uri: found.uri.as_ref().map(|uri| text(uri, uri_case)),
+        uri: found.uri.as_ref().map(|uri| text_of(uri, uri_case)),
         scheme: plain(&found.scheme),
         method: plain(&found.method),
         // Hosts are compared in lower case, as requests come in.
@@ -231,7 +259,7 @@ fn condition(found: &HttpMatch, listener: Listener<'_>) -> Condition {
         query_params: found
             .query_params
             .iter()
-            .map(|(name, found)| (name.as_str().into(), text(found, Case::Exact)))
+            .map(|(name, found)| (name.as_str().into(), text_of(found, Case::Exact)))
             .collect(),
     }
 }
@@ -243,8 +271,8 @@ enum Case {
     Ignored,
 }
 
-/// A comparison; regular expressions have been compiled at load, so they compile here.
-fn text(found: &StringMatch, case: Case) -> Text {
+/// A comparison.
+fn text(found: &StringMatch, case: Case, regexes: &BTreeMap<Arc<str>, Arc<bytes::Regex>>) -> Text {
     let plain = |text: &str| -> Box<str> {
         if case == Case::Lower {
             text.to_ascii_lowercase().into()
@@ -257,16 +285,20 @@ fn text(found: &StringMatch, case: Case) -> Text {
         (StringMatch::Exact(text), _) => Text::Exact(plain(text)),
         (StringMatch::Prefix(text), Case::Ignored) => Text::PrefixIgnoreCase(plain(text)),
         (StringMatch::Prefix(text), _) => Text::Prefix(plain(text)),
-        // Compiled once at load, so it compiles here; a condition must never vanish.
-        (StringMatch::Regex(pattern), _) => {
-            whole_text_regex(pattern).map_or(Text::Never, Text::Regex)
-        }
+        // All of them were compiled at load; a condition must never vanish.
+        (StringMatch::Regex(pattern), _) => regexes
+            .get(pattern.as_str())
+            .map_or(Text::Never, |regex| Text::Regex(Arc::clone(regex))),
         (StringMatch::Present, _) => Text::Present,
     }
 }
 
 /// A rewrite, tied to the path condition of its match.
-fn rewrite(rewrite: &HttpRewrite, found: &HttpMatch) -> Rewrite {
+fn rewrite<'a>(
+    rewrite: &'a HttpRewrite,
+    found: &HttpMatch,
+    compiled: &mut HashMap<&'a str, regex::Regex>,
+) -> Rewrite {
     let path = match (&rewrite.uri, &rewrite.regex) {
         (Some(uri), _) => Some(match found.uri.as_ref().map(|uri| &uri.value) {
             Some(StringMatch::Prefix(prefix)) => PathRewrite::Prefix {
@@ -282,14 +314,12 @@ fn rewrite(rewrite: &HttpRewrite, found: &HttpMatch) -> Rewrite {
                 with: uri.as_str().into(),
             },
         }),
-        (None, Some(regex)) => regex::RegexBuilder::new(&regex.pattern)
-            .size_limit(MAX_REGEX_SIZE + 1024)
-            .build()
-            .ok()
-            .map(|pattern| PathRewrite::Regex {
+        (None, Some(regex)) => {
+            rewriting(&regex.pattern, compiled).map(|pattern| PathRewrite::Regex {
                 pattern,
                 with: substitution(&regex.rewrite).into(),
-            }),
+            })
+        }
         (None, None) => None,
     };
     let authority = rewrite
@@ -297,6 +327,22 @@ fn rewrite(rewrite: &HttpRewrite, found: &HttpMatch) -> Rewrite {
         .as_deref()
         .and_then(|host| HeaderValue::from_str(host).ok());
     Rewrite { path, authority }
+}
+
+/// The expression of a rewrite, which need not match the whole path; known to be good since load.
+fn rewriting<'a>(
+    pattern: &'a str,
+    compiled: &mut HashMap<&'a str, regex::Regex>,
+) -> Option<regex::Regex> {
+    if let Some(regex) = compiled.get(pattern) {
+        return Some(regex.clone());
+    }
+    let regex = regex::RegexBuilder::new(pattern)
+        .size_limit(MAX_REGEX_SIZE + 1024)
+        .build()
+        .ok()?;
+    compiled.insert(pattern, regex.clone());
+    Some(regex)
 }
 
 /// RE2's `\1` as the regex crate's `${1}`; `\\` is a backslash, `$` is itself.

@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::{empty, keep};
-use crate::cluster::ClusterBuilder;
 use crate::document::{DocumentSet, Gateway, Server, VirtualService};
 use crate::host::HostPattern;
 use crate::registry::Registry;
 use crate::route::hosts::HostTable;
 use crate::route::matching::Condition;
 use crate::route::rule_list::{CompiledRule, RuleList};
-use crate::route::rules::{Listener, compile as compile_rules};
+use crate::route::rules::{Listener, RuleCompiler, compile as compile_rules};
 use crate::route::{HeaderOps, HttpRoute, Redirect, RouteAction, RouteTable, TableKind};
 use crate::workload::Workload;
 
@@ -23,12 +22,12 @@ struct Hosts {
     redirects: HashMap<HostPattern, CompiledRule>,
 }
 
-pub(super) fn compile(
-    documents: &DocumentSet,
-    registry: &Registry,
+pub(super) fn compile<'a>(
+    documents: &'a DocumentSet,
     workload: &Workload,
-    clusters: &mut ClusterBuilder<'_>,
+    compiler: &mut RuleCompiler<'a>,
 ) -> RouteTable {
+    let registry = compiler.registry;
     let mut ports: BTreeMap<u16, Hosts> = BTreeMap::new();
     let bound = bound_documents(documents);
     for gateway in documents
@@ -59,7 +58,7 @@ pub(super) fn compile(
                     gateway: &name,
                     source: None,
                 };
-                let rules = compile_rules(document, listener, registry, clusters);
+                let rules = compile_rules(document, listener, compiler);
                 let rules = Arc::new(RuleList::new(rules));
                 for pattern in patterns {
                     hosts

@@ -4,22 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{MESH, Owners, empty, keep};
-use crate::cluster::ClusterBuilder;
 use crate::document::DocumentSet;
 use crate::host::HostPattern;
 use crate::registry::{Registry, Service, ServicePort};
 use crate::route::hosts::HostTable;
 use crate::route::rule_list::RuleList;
-use crate::route::rules::{Listener, compile as compile_rules, default_rule};
+use crate::route::rules::{Listener, RuleCompiler, compile as compile_rules, default_rule};
 use crate::route::{RouteTable, TableKind};
 use crate::workload::Workload;
 
-pub(super) fn compile(
-    documents: &DocumentSet,
-    registry: &Registry,
+pub(super) fn compile<'a>(
+    documents: &'a DocumentSet,
     workload: &Workload,
-    clusters: &mut ClusterBuilder<'_>,
+    compiler: &mut RuleCompiler<'a>,
 ) -> RouteTable {
+    let registry = compiler.registry;
     let owners = Owners::of_mesh(documents, registry);
     let mut table = empty(TableKind::Sidecar);
     let mut lists: Vec<Arc<RuleList>> = Vec::new();
@@ -35,9 +34,9 @@ pub(super) fn compile(
                     gateway: MESH,
                     source: Some(workload),
                 };
-                compile_rules(document, listener, registry, clusters)
+                compile_rules(document, listener, compiler)
             } else {
-                let cluster = clusters.cluster(service, port, None);
+                let cluster = compiler.clusters.cluster(service, port, None);
                 cluster
                     .and_then(|cluster| default_rule(service, cluster))
                     .into_iter()
@@ -59,7 +58,7 @@ pub(super) fn compile(
             gateway: MESH,
             source: Some(workload),
         };
-        let rules = compile_rules(document, listener, registry, clusters);
+        let rules = compile_rules(document, listener, compiler);
         table
             .anywhere
             .insert(pattern, keep(&mut lists, Arc::new(RuleList::new(rules))));
