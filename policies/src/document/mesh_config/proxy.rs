@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::decode::{Cursor, Decode, DurationOrZero, Fields, NonEmpty, Percent};
+use crate::decode::{Cursor, Decode, DurationOrZero, Fields, NonEmpty, Share};
 use crate::diagnostic::codes;
 use crate::document::ReadinessProbe;
 use crate::document::proxy_config::ProxyImage;
@@ -112,7 +112,7 @@ impl Decode for DefaultProxyConfig {
 }
 
 fn tracing(f: &mut Fields<'_>) -> Option<(Option<f64>, Option<String>)> {
-    let sampling = f.optional("sampling").map(|Percent(share)| share);
+    let sampling = f.optional("sampling").map(|Share(share)| share);
     let zipkin = f
         .get("zipkin")
         .and_then(|cursor| cursor.fields(|f| f.optional::<NonEmpty>("address")));
