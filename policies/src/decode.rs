@@ -25,6 +25,7 @@ pub(crate) use formats::{
     CidrText, DurationOrZero, HostText, NAME, Percent, Port, Share, WholePercent, is_host_name,
 };
 pub(crate) use kinds::{OUR_GROUPS, names as kind_names};
+pub(crate) use metadata::metadata;
 pub(crate) use names::{
     DnsLabel, HeaderNameText, HostOrIp, HttpUrl, NonEmpty, ServiceText, ends_in_a_number,
     is_dns_label, is_label, labels, unix_path_problem,

@@ -14,6 +14,7 @@ mod namespace;
 mod peer_authentication;
 mod probe;
 mod proxy_config;
+pub mod rate_limit;
 mod registration_entry;
 mod request_authentication;
 mod selector;
@@ -60,6 +61,7 @@ pub use namespace::Namespace;
 pub use peer_authentication::{PeerAuthentication, PeerAuthenticationMode};
 pub use probe::{ProbeMethod, ReadinessProbe};
 pub use proxy_config::ProxyConfig;
+pub use rate_limit::RateLimit;
 pub use registration_entry::{EntrySelector, RegistrationEntry};
 pub use request_authentication::{ClaimToHeader, JwtHeader, JwtRule, RequestAuthentication};
 pub use selector::LabelSelector;
@@ -136,6 +138,8 @@ document_set! {
     telemetries: Telemetry,
     /// What holds for the whole mesh: at most one.
     mesh_configs: MeshConfig,
+    /// How many requests are let through.
+    rate_limits: RateLimit,
     /// Which caller of the CA may have which identity.
     registration_entries: RegistrationEntry,
     /// Namespaces and their labels.

@@ -8,6 +8,7 @@ use super::operator::operator;
 use super::recorder::record;
 use super::{Context, Cursor, Fields, Paths, Regexes, RegexesOfFile, Standing, hints};
 use crate::diagnostic::{Diagnostic, DocPath, Fix, codes};
+use crate::document::rate_limit::envoy_filter;
 use crate::document::{DocumentSet, Kind, Meta};
 use crate::mesh::Mesh;
 use crate::nearest::{nearest, only_near};
@@ -106,6 +107,7 @@ fn document(cursor: &Cursor<'_>, set: &mut DocumentSet) {
         Class::Read(kind) => read(kind, cursor, set),
         Class::List => list(cursor, set),
         Class::Operator => operator(cursor, set),
+        Class::EnvoyFilter => envoy_filter(cursor, set),
         Class::Foreign => {
             let message = format!(
                 "`{}` of `{}` is not read",
@@ -202,7 +204,7 @@ fn read(kind: Kind, cursor: &Cursor<'_>, set: &mut DocumentSet) {
         Kind::ProxyConfig => keep(kind, cursor, &mut set.proxy_configs),
         Kind::RequestAuthentication => keep(kind, cursor, &mut set.request_authentications),
         Kind::Telemetry => keep(kind, cursor, &mut set.telemetries),
-        Kind::RateLimit => {}
+        Kind::RateLimit => keep(kind, cursor, &mut set.rate_limits),
     }
 }
 

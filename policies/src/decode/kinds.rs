@@ -11,6 +11,8 @@ pub(super) enum Class {
     List,
     /// `IstioOperator`: read its `meshConfig`.
     Operator,
+    /// `EnvoyFilter`: read if it limits rates, else refused.
+    EnvoyFilter,
     /// Another system's document: tolerated.
     Foreign,
     /// A document of the Gateway API: a warning that says what to write instead.
@@ -42,9 +44,7 @@ const OTHERS: &[Row] = &[
         kind: "EnvoyFilter",
         versions: &["v1alpha3"],
         newest: "networking.istio.io/v1alpha3",
-        class: Class::Refused(
-            "there is no Envoy here to patch, and a filter may protect something",
-        ),
+        class: Class::EnvoyFilter,
     },
     Row {
         group: "extensions.istio.io",
@@ -71,14 +71,6 @@ const OTHERS: &[Row] = &[
     },
 ];
 
-/// What to do with a kind.
-fn class_of(kind: Kind) -> Class {
-    match kind {
-        Kind::RateLimit => Class::UnknownKind,
-        _ => Class::Read(kind),
-    }
-}
-
 /// Classifies a document.
 pub(super) fn classify(api_version: &str, kind: &str) -> Class {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
@@ -102,7 +94,11 @@ pub(super) fn classify(api_version: &str, kind: &str) -> Class {
         .copied()
         .find(|known| known.as_str() == kind);
     if let Some(kind) = ours.filter(|kind| kind.group() == group) {
-        return known(kind.versions(), class_of(kind), kind.newest_api_version());
+        return known(
+            kind.versions(),
+            Class::Read(kind),
+            kind.newest_api_version(),
+        );
     }
     let other = OTHERS.iter().find(|row| row.kind == kind);
     if let Some(row) = other.filter(|row| row.group == group) {

@@ -30,7 +30,7 @@ const OBJECT_NAME: TextFormat = TextFormat {
 };
 
 /// Reads `metadata` of a document.
-pub(super) fn metadata(kind: Kind, fields: &mut Fields<'_>) -> Option<Meta> {
+pub(crate) fn metadata(kind: Kind, fields: &mut Fields<'_>) -> Option<Meta> {
     let document = fields.cursor().clone();
     let Metadata {
         name,

@@ -164,6 +164,8 @@ codes! {
     SECOND_MESH_CONFIG = "PC0130";
     /// A MeshConfig whose trust domain is not the process's.
     FOREIGN_TRUST_DOMAIN = "PC0131";
+    /// An EnvoyFilter that is not recognised.
+    ENVOY_FILTER_REFUSED = "PC0132";
     /// RequestAuthentication is not in force yet.
     REQUEST_AUTHENTICATION_NOT_IN_FORCE = "PC0133";
     /// Two documents of a kind that a namespace may have once without a selector.
@@ -227,6 +229,8 @@ codes! {
     GATEWAY_API_NOT_READ = "PC0240";
     /// A part of an IstioOperator other than its `meshConfig`.
     OPERATOR_NOT_READ = "PC0241";
+    /// RateLimit is not in force yet.
+    RATE_LIMIT_NOT_IN_FORCE = "PC0242";
     /// Sidecar is not in force yet.
     SIDECAR_NOT_IN_FORCE = "PC0243";
     /// WorkloadGroup is not in force yet.
