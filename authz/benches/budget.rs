@@ -18,7 +18,7 @@ use std::fs;
 use std::path::Path;
 
 use authz::PolicySet;
-use policies::load::load;
+use policies::load::Loader;
 use policies::mesh::Mesh;
 use policies::route::{Proxy, RouteTable};
 use policies::source::SourceFile;
@@ -74,7 +74,8 @@ fn measure(files: &[SourceFile], documents: usize) {
     let edge = workload("istio-ingressgateway", "istio-system", labels);
     let side = workload("service-0", "team-00", &[("app", "service-0")]);
     let begin = cpu();
-    let loaded = step("load", || load(files, &mesh));
+    let mut loader = Loader::default();
+    let loaded = step("load", || loader.load(files, &mesh));
     let documents = &loaded.documents;
     assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics);
     let (registry, found) = step("check", || policies::check::check(documents, &mesh));
@@ -102,9 +103,28 @@ fn measure(files: &[SourceFile], documents: usize) {
             shared + cpu() - before
         );
     }
+    reload(files, &mut loader, &mesh, &edge);
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find(|line| line.starts_with("VmHWM"));
     println!("{}", peak.unwrap_or_default());
+}
+
+/// Everything again after one file has changed, while the generation before is still in force.
+fn reload(files: &[SourceFile], loader: &mut Loader, mesh: &Mesh, edge: &Workload) {
+    let mut edition = files.to_vec();
+    if let Some(file) = edition.last_mut() {
+        file.text = file.text.replace("HEAD", "PATCH").into();
+    }
+    step("reload for a gateway", || {
+        let loaded = loader.load(&edition, mesh);
+        let (registry, mut found) = policies::check::check(&loaded.documents, mesh);
+        found.extend(authz::check::check(&loaded.documents, &registry, mesh));
+        assert!(found.is_empty(), "{:?}", found.first());
+        let proxy = Proxy::Gateway { workload: edge };
+        let routes = RouteTable::compile(&loaded.documents, &registry, mesh, proxy);
+        let policies = PolicySet::compile(&loaded.documents, edge, mesh);
+        (loaded, registry, routes, policies)
+    });
 }
 
 fn step<T>(name: &str, work: impl FnOnce() -> T) -> T {
