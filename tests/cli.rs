@@ -21,6 +21,7 @@ fn help_shows_every_verb_with_examples() {
         "status",
         "env",
         "run",
+        "schema",
         "version",
         "completion",
     ] {
@@ -122,4 +123,27 @@ fn down_without_a_mesh_is_fine_and_purges_only_what_is_ours() {
         .unwrap();
     assert_eq!(purge.status.code(), Some(1));
     assert!(dir.path().join("mine.txt").exists());
+}
+
+#[test]
+fn schemas_are_printed_by_any_name_of_a_kind() {
+    let schema = |args: &[&str]| {
+        let output = portcullis().arg("schema").args(args).output().unwrap();
+        serde_json::from_str::<serde_json::Value>(&stdout(output)).unwrap()
+    };
+    let one = schema(&["VirtualService"]);
+    assert_eq!(one, schema(&["vs", "-o", "json"]));
+    assert_eq!(one["title"], "VirtualService");
+    let all = schema(&[]);
+    let spec = &one["properties"]["spec"];
+    assert_eq!(
+        &all["definitions"]["VirtualService"]["properties"]["spec"],
+        spec
+    );
+    let list = stdout(portcullis().args(["schema", "--list"]).output().unwrap());
+    assert!(list.contains("AuthorizationPolicy"), "{list}");
+
+    let unknown = portcullis().args(["schema", "Pod"]).output().unwrap();
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(unknown.stdout.is_empty());
 }

@@ -7,6 +7,7 @@
     reason = "a failed test is a panic"
 )]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use jsonschema::Validator;
@@ -16,6 +17,7 @@ use policies::load::load;
 use policies::mesh::Mesh;
 use policies::schema::{Docs, all, of};
 use policies::source::SourceFile;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn root() -> PathBuf {
@@ -92,6 +94,79 @@ fn every_schema_is_a_schema() {
         jsonschema::draft7::new(&schema).unwrap();
     }
     assert!(jsonschema::draft7::meta::is_valid(&all(&Docs::default())));
+}
+
+/// Places of a schema where anything may stand.
+fn shapeless(schema: &Value, at: &str, found: &mut Vec<String>) {
+    if !["type", "anyOf", "enum", "const"]
+        .iter()
+        .any(|word| schema.get(word).is_some())
+    {
+        found.push(at.to_owned());
+    }
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        shapeless(property, &format!("{at}.{name}"), found);
+    }
+    for (word, mark) in [("items", "[]"), ("additionalProperties", ".*")] {
+        if schema[word].is_object() {
+            shapeless(&schema[word], &format!("{at}{mark}"), found);
+        }
+    }
+    for alternative in schema["anyOf"].as_array().into_iter().flatten() {
+        shapeless(alternative, at, found);
+    }
+}
+
+#[test]
+fn decoders_leave_no_field_without_a_shape() {
+    for kind in Kind::ALL {
+        let mut found = Vec::new();
+        shapeless(&of(*kind, &Docs::default()), "", &mut found);
+        found.retain(|at| !at.starts_with(".status") && !at.starts_with(".metadata."));
+        assert_eq!(found, Vec::<String>::new(), "{kind}");
+    }
+}
+
+/// The names of all fields of a schema, at any depth.
+fn names(schema: &Value, found: &mut BTreeSet<String>) {
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        found.insert(name.clone());
+        names(property, found);
+    }
+    for part in ["items", "additionalProperties"] {
+        if schema[part].is_object() {
+            names(&schema[part], found);
+        }
+    }
+    for alternative in schema["anyOf"].as_array().into_iter().flatten() {
+        names(alternative, found);
+    }
+}
+
+#[test]
+fn the_reference_names_every_field_of_every_kind() {
+    let reference = std::fs::read_to_string(root().join("docs/policies.md")).unwrap();
+    let mut missing = Vec::new();
+    for kind in Kind::ALL {
+        let heading = format!("\n## {kind}\n");
+        let Some((_, section)) = reference.split_once(&heading) else {
+            missing.push(format!("## {kind}"));
+            continue;
+        };
+        let section = section.split("\n## ").next().unwrap_or_default();
+        let quoted = section.split('`').skip(1).step_by(2);
+        let said: BTreeSet<&str> = quoted
+            .flat_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
+            .collect();
+        let mut fields = BTreeSet::new();
+        names(
+            &of(*kind, &Docs::default())["properties"]["spec"],
+            &mut fields,
+        );
+        let unsaid = fields.iter().filter(|name| !said.contains(name.as_str()));
+        missing.extend(unsaid.map(|name| format!("{kind}: `{name}`")));
+    }
+    assert!(missing.is_empty(), "docs/policies.md lacks {missing:#?}");
 }
 
 #[test]
@@ -183,3 +258,108 @@ fn documents_of_a_wrong_shape_are_not() {
         );
     }
 }
+
+/// What somebody may have typed instead.
+fn slips() -> Vec<Value> {
+    vec![
+        Value::Null,
+        json!(true),
+        json!(0),
+        json!(-1),
+        json!(1.5),
+        json!(80),
+        json!(70_000),
+        json!(""),
+        json!("1"),
+        json!("a"),
+        json!("*"),
+        json!("10s"),
+        json!("0s"),
+        json!("STRICT"),
+        json!("HTTP"),
+        json!("10.0.0.0/8"),
+        json!([]),
+        json!(["a"]),
+        json!([{}]),
+        json!({}),
+        json!({"a": "b"}),
+        json!({"exact": "a"}),
+    ]
+}
+
+/// Where values stand, as JSON pointers.
+fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+    found.push(at.to_owned());
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let name = name.replace('~', "~0").replace('/', "~1");
+                places(value, &format!("{at}/{name}"), found);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                places(item, &format!("{at}/{index}"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Takes away, adds, renames or replaces one value somewhere.
+fn damaged(mut document: Value, place: usize, how: u8, slip: usize) -> Value {
+    let mut found = Vec::new();
+    places(&document, "", &mut found);
+    let below = &found[1..];
+    if below.is_empty() {
+        return document;
+    }
+    let pointer = below[place % below.len()].clone();
+    let slip = slips()[slip % slips().len()].clone();
+    let (parent, name) = pointer.rsplit_once('/').unwrap_or_default();
+    match (how % 5, document.pointer_mut(parent).unwrap()) {
+        (0, Value::Object(fields)) => drop(fields.remove(name)),
+        (1, Value::Object(fields)) => {
+            let value = fields.remove(name).unwrap_or(slip);
+            fields.insert(format!("{name}s"), value);
+        }
+        (2, Value::Object(fields)) => drop(fields.insert("unheard".to_owned(), slip)),
+        (3, Value::Array(items)) => items.push(slip),
+        _ => *document.pointer_mut(&pointer).unwrap() = slip,
+    }
+    document
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 4000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// What the loader accepts the schema accepts, and what has the wrong shape for the loader has it for the schema.
+    #[test]
+    fn schema_and_loader_agree(
+        which in any::<prop::sample::Index>(),
+        damages in prop::collection::vec((any::<usize>(), any::<u8>(), any::<usize>()), 0..3),
+    ) {
+        thread_local! {
+            static BUNDLE: Validator = bundle();
+            static CORPUS: Vec<Value> = corpus();
+        }
+        let mut document = CORPUS.with(|corpus| which.get(corpus).clone());
+        for (place, how, slip) in damages {
+            document = damaged(document, place, how, slip);
+        }
+        let problems = BUNDLE.with(|bundle| problems(bundle, &document));
+        let findings = findings(&document);
+        if !findings.iter().any(Diagnostic::is_error) {
+            prop_assert_eq!(problems, Vec::<String>::new(), "the schema is too strict: {:#}", document);
+        } else if let Some(finding) = findings.iter().find(|finding| SHAPE.contains(&finding.code.to_string().as_str())) {
+            prop_assert!(!problems.is_empty(), "the schema lets pass {}\n{:#}", finding, document);
+        }
+    }
+}
+
+/// Unknown fields and wrong types.
+const SHAPE: &[&str] = &["PC0107", "PC0109"];

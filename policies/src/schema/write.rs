@@ -227,7 +227,11 @@ fn pairs<'a>(names: &'a [&'static str]) -> impl Iterator<Item = (&'static str, &
 fn never_both(one: &str, other: &str) -> Value {
     let there = json!({"not": {"type": "null"}});
     json!({
-        "not": {"required": [one, other], "properties": {one: there, other: there}},
+        "not": {
+            "type": "object",
+            "required": [one, other],
+            "properties": {one: there, other: there},
+        },
         "errorMessage": format!("`{one}` and `{other}` exclude each other"),
     })
 }
