@@ -24,7 +24,8 @@ pub fn all(docs: &Docs) -> Value {
         .collect();
     let when = |pattern: &str, kind: Value, then: Value| {
         let version = json!({"type": "string", "pattern": pattern});
-        json!({"if": {"properties": {"apiVersion": version, "kind": kind}}, "then": then})
+        let properties = json!({"apiVersion": version, "kind": kind});
+        json!({"if": {"required": ["apiVersion", "kind"], "properties": properties}, "then": then})
     };
     let mut rules: Vec<Value> = Kind::ALL
         .iter()
@@ -45,13 +46,12 @@ pub fn all(docs: &Docs) -> Value {
         },
         "additionalProperties": false,
     });
-    rules.push(json!({"if": {"properties": {"kind": {"const": "List"}}}, "then": list}));
-    let versions: Vec<String> = Kind::ALL
-        .iter()
-        .flat_map(|kind| api_versions(*kind))
-        .collect();
-    let mut offered = Vec::new();
-    for version in versions {
+    let is_list = json!({"required": ["kind"], "properties": {"kind": {"const": "List"}}});
+    rules.push(json!({"if": is_list, "then": list}));
+    let operator = json!({"const": "IstioOperator"});
+    rules.push(when(decode::OUR_GROUPS, operator, istio_operator()));
+    let mut offered: Vec<String> = Vec::new();
+    for version in Kind::ALL.iter().flat_map(|kind| api_versions(*kind)) {
         if !offered.contains(&version) {
             offered.push(version);
         }
@@ -95,6 +95,21 @@ fn definition(kind: Kind, docs: &Docs) -> Map<String, Value> {
         properties.insert("kind".to_owned(), json!({"const": kind.as_str()}));
     }
     schema
+}
+
+/// Of an IstioOperator `meshConfig` is read and nothing else.
+fn istio_operator() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "apiVersion": {"const": "install.istio.io/v1alpha1"}, "kind": {}, "status": {},
+            "metadata": {"type": ["object", "null"], "properties": {"name": {"type": "string"}}},
+            "spec": {"type": ["object", "null"], "properties": {"meshConfig": {
+                "allOf": [{"type": "object"}, {"$ref": "#/definitions/MeshConfig/properties/spec"}],
+            }}},
+        },
+        "additionalProperties": false,
+    })
 }
 
 /// The values that `apiVersion` may have, the newest first, so that editors offer it first.

@@ -232,6 +232,7 @@ impl Decode for SidecarPort {
             });
             if let Some(cursor) = f.get("targetPort") {
                 let help = "write the application's port into `defaultEndpoint`";
+                cursor.note(|shape| shape.refused(help));
                 let message = "`targetPort` has no effect in a Sidecar";
                 cursor.error(codes::INVALID_VALUE, message, Some(help.to_owned()));
             }
