@@ -41,13 +41,13 @@ const WEB_DISABLE: &str = "{selector: {matchLabels: {app: web}}, mtls: {mode: DI
 #[test]
 fn the_narrowest_level_wins() {
     let mesh = document("m", "istio-system", STRICT);
-    let namespace = document("n", "shop", PERMISSIVE);
+    let namespace = document("own", "shop", PERMISSIVE);
     let workload = document("w", "shop", WEB_DISABLE);
     for (yaml, expected) in [
         (String::new(), MtlsMode::Permissive),
         (mesh.clone(), MtlsMode::Strict),
-        (document("n", "shop", STRICT), MtlsMode::Strict),
-        (document("n", "elsewhere", STRICT), MtlsMode::Permissive),
+        (document("own", "shop", STRICT), MtlsMode::Strict),
+        (document("own", "elsewhere", STRICT), MtlsMode::Permissive),
         ([mesh.as_str(), &namespace].concat(), MtlsMode::Permissive),
         (
             [workload.as_str(), &mesh, &namespace].concat(),
@@ -63,7 +63,7 @@ fn the_narrowest_level_wins() {
             MtlsMode::Permissive,
         ),
         (
-            document("n", "shop", "{selector: {}, mtls: {mode: STRICT}}"),
+            document("own", "shop", "{selector: {}, mtls: {mode: STRICT}}"),
             MtlsMode::Strict,
         ),
     ] {
@@ -80,7 +80,7 @@ fn the_narrowest_level_wins() {
 fn unset_inherits_from_the_next_wider_level() {
     let mesh = document("m", "istio-system", STRICT);
     for spec in ["{}", "{mtls: {}}", "{mtls: {mode: UNSET}}"] {
-        let yaml = [mesh.clone(), document("n", "shop", spec)].concat();
+        let yaml = [mesh.clone(), document("own", "shop", spec)].concat();
         assert_eq!(compile(&yaml).0.for_port(80), MtlsMode::Strict, "{yaml}");
     }
 }
@@ -118,9 +118,9 @@ fn what_istio_would_ignore_is_refused_and_closes_the_port() {
             "PC0420",
         ),
         (
-            document("n", "shop", "{mtls: {mode: DISABLE}}").replace(
-                "{name: n,",
-                "{name: n, annotations: {istio.io/dry-run: 'true'},",
+            document("own", "shop", "{mtls: {mode: DISABLE}}").replace(
+                "{name: own,",
+                "{name: own, annotations: {istio.io/dry-run: 'true'},",
             ),
             "PC0407",
         ),

@@ -5,16 +5,21 @@
 
 mod bindings;
 mod clusters;
+mod delegates;
+pub(crate) mod hosts;
+mod listeners;
 mod ports;
 mod references;
+mod rules;
 mod servers;
-mod views;
+pub(crate) mod views;
 
 use crate::diagnostic::{Diagnostic, codes};
 use crate::document::DocumentSet;
 use crate::mesh::Mesh;
 use crate::registry::Registry;
 use crate::route::Owners;
+use listeners::Listeners;
 
 /// Checks the documents of a set against each other, for every proxy that might use them.
 ///
@@ -25,7 +30,11 @@ pub fn check(documents: &DocumentSet, mesh: &Mesh) -> (Registry, Vec<Diagnostic>
     references::check(documents, &registry, &mut found);
     servers::check(documents, &mut found);
     bindings::check(documents, &registry, &mut found);
-    let targets = ports::targets(documents, &registry, &owners, &mut found);
+    delegates::check(documents, &mut found);
+    rules::check(documents, &registry, &mut found);
+    let listeners = Listeners::new(documents, &registry, &owners);
+    listeners::check(documents, &registry, &listeners, &mut found);
+    let targets = ports::targets(documents, &registry, &owners, &listeners, &mut found);
     clusters::check(documents, &registry, mesh, &targets, &mut found);
     found.extend(owners.conflicts.iter().map(|conflict| {
         let message = format!(

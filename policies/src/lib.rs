@@ -25,7 +25,7 @@ pub mod listener;
 pub mod load;
 pub mod mesh;
 mod namespace_wide;
-mod nearest;
+pub mod nearest;
 pub mod protocol;
 pub mod registry;
 pub mod route;

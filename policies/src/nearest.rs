@@ -12,10 +12,7 @@ pub(crate) fn nearest<'a>(
 
 /// The candidate that alone can be meant: a slip of one or two letters, and every other name is clearly another one.
 /// Good enough to write it without asking.
-pub(crate) fn only_near<'a>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn only_near<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let mut found: Vec<(usize, &str)> = near(name, candidates).collect();
     found.sort_unstable();
     found.dedup();

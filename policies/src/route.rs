@@ -18,8 +18,9 @@ pub(crate) use compile::{
     MESH, Owners, bound_hosts, is_bound_to_mesh, qualified_gateway, server_host,
 };
 pub use headers::HeaderOps;
+pub(crate) use matching::{Condition, Text};
 pub use rewrite::{PathRewrite, Rewrite};
-pub(crate) use rules::{Listener, holds, implied_port};
+pub(crate) use rules::{Listener, condition, holds, implied_port};
 
 use crate::cluster::ClusterSet;
 use crate::document::DocumentSet;

@@ -1,7 +1,8 @@
 //! Whether the hosts of a VirtualService are hosts of its gateways.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
+use super::hosts::HostSet;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::document::{DocumentSet, Gateway, Spanned, VirtualService};
 use crate::host::HostPattern;
@@ -10,10 +11,10 @@ use crate::route::{MESH, qualified_gateway, server_host};
 
 /// Finds hosts that no server of their gateways has.
 pub(super) fn check(documents: &DocumentSet, registry: &Registry, found: &mut Vec<Diagnostic>) {
-    let gateways: HashMap<String, ServerHosts<'_>> = documents
+    let gateways: HashMap<String, HostSet> = documents
         .gateways
         .iter()
-        .map(|gateway| (gateway.meta.qualified(), ServerHosts::of(gateway)))
+        .map(|gateway| (gateway.meta.qualified(), hosts_of(gateway)))
         .collect();
     for document in &documents.virtual_services {
         let namespace = &document.meta.namespace;
@@ -21,7 +22,7 @@ pub(super) fn check(documents: &DocumentSet, registry: &Registry, found: &mut Ve
         if document.gateways.is_empty() || document.gateways.iter().any(|name| name.value == MESH) {
             continue;
         }
-        let own: Vec<&ServerHosts<'_>> = document
+        let own: Vec<&HostSet> = document
             .gateways
             .iter()
             .filter_map(|name| gateways.get(&qualified_gateway(name, namespace)))
@@ -30,94 +31,33 @@ pub(super) fn check(documents: &DocumentSet, registry: &Registry, found: &mut Ve
         if own.len() < document.gateways.len() {
             continue;
         }
+        let bound = |name: &HostPattern| {
+            own.iter()
+                .any(|hosts| hosts.meets("*", name) || hosts.meets(namespace, name))
+        };
         for host in &document.hosts {
-            let names = spellings(host, namespace, registry);
-            let bound = |name: &HostPattern| own.iter().any(|hosts| hosts.have(name, namespace));
-            if !names.iter().any(bound) {
+            if !HostSet::spellings(host, namespace, registry)
+                .iter()
+                .any(bound)
+            {
                 found.push(unbound(document, host));
             }
         }
     }
 }
 
-/// A host as it is written, and in full if it is the short name of a service: both are what the author means.
-fn spellings(host: &str, namespace: &str, registry: &Registry) -> Vec<HostPattern> {
-    let written = HostPattern::parse(host);
-    let full = match &written {
-        HostPattern::Exact(name) if !name.contains('.') => registry
-            .lookup(name, namespace)
-            .map(|service| HostPattern::parse(&service.host)),
-        _ => None,
-    };
-    [Some(written), full].into_iter().flatten().collect()
-}
-
-/// The hosts of a Gateway's servers, each with the namespace whose documents may use it; `*` is any namespace.
-struct ServerHosts<'a> {
-    patterns: HashSet<(&'a str, HostPattern)>,
-    /// Every `.suffix` that some pattern ends with, itself excluded.
-    above: HashSet<(&'a str, Box<str>)>,
-}
-
-impl<'a> ServerHosts<'a> {
-    fn of(gateway: &'a Gateway) -> Self {
-        let mut hosts = Self {
-            patterns: HashSet::new(),
-            above: HashSet::new(),
+/// The hosts of a Gateway's servers, each with the namespace whose documents may use it.
+fn hosts_of(gateway: &Gateway) -> HostSet {
+    let mut hosts = HostSet::default();
+    for host in gateway.servers.iter().flat_map(|server| &server.hosts) {
+        let (namespace, pattern) = server_host(host);
+        let namespace = match namespace {
+            "." => gateway.meta.namespace.as_str(),
+            other => other,
         };
-        for host in gateway.servers.iter().flat_map(|server| &server.hosts) {
-            let (namespace, pattern) = server_host(host);
-            let namespace = match namespace {
-                "." => gateway.meta.namespace.as_str(),
-                other => other,
-            };
-            let above = match &pattern {
-                HostPattern::Exact(name) => suffixes(name),
-                HostPattern::Suffix(suffix) => suffixes(suffix),
-                HostPattern::Any => Vec::new(),
-            };
-            let above = above.into_iter().map(|suffix| (namespace, suffix.into()));
-            hosts.above.extend(above);
-            hosts.patterns.insert((namespace, pattern));
-        }
-        hosts
+        hosts.insert(namespace, &pattern);
     }
-
-    /// Whether a host of a document in a namespace is among them, or some of the hosts that it means are.
-    fn have(&self, host: &HostPattern, namespace: &str) -> bool {
-        let has = |pattern: &HostPattern| {
-            self.patterns.contains(&("*", pattern.clone()))
-                || self.patterns.contains(&(namespace, pattern.clone()))
-        };
-        let covered = |text: &str| {
-            has(&HostPattern::Any)
-                || suffixes(text)
-                    .into_iter()
-                    .any(|suffix| has(&HostPattern::Suffix(suffix.into())))
-        };
-        match host {
-            HostPattern::Exact(name) => has(host) || covered(name),
-            HostPattern::Suffix(suffix) => {
-                has(host)
-                    || covered(suffix)
-                    || self.above.contains(&("*", suffix.clone()))
-                    || self.above.contains(&(namespace, suffix.clone()))
-            }
-            HostPattern::Any => self
-                .patterns
-                .iter()
-                .any(|(allowed, _)| *allowed == "*" || *allowed == namespace),
-        }
-    }
-}
-
-/// Every `.suffix` behind the first character.
-fn suffixes(text: &str) -> Vec<&str> {
-    text.char_indices()
-        .skip(1)
-        .filter(|(_, character)| *character == '.')
-        .filter_map(|(dot, _)| text.get(dot..))
-        .collect()
+    hosts
 }
 
 fn unbound(document: &VirtualService, host: &Spanned<String>) -> Diagnostic {

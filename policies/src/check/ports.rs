@@ -1,11 +1,12 @@
 //! Which clusters some proxy has to have, and whether the port of each is known.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashSet;
 
+use super::listeners::Listeners;
 use crate::diagnostic::{Diagnostic, codes};
-use crate::document::{DocumentSet, Gateway, HttpRule, Spanned, VirtualService};
+use crate::document::{DocumentSet, HttpRule, Spanned, VirtualService};
 use crate::registry::{Registry, Service, ServicePort};
-use crate::route::{Listener, MESH, Owners, bound_hosts, holds, implied_port, qualified_gateway};
+use crate::route::{Listener, Owners, holds, implied_port};
 
 /// A service, port and subset that a route of some proxy leads to.
 #[derive(Debug)]
@@ -23,9 +24,9 @@ pub(super) fn targets<'a>(
     documents: &'a DocumentSet,
     registry: &'a Registry,
     owners: &Owners<'a>,
+    listeners: &Listeners<'a>,
     found: &mut Vec<Diagnostic>,
 ) -> Vec<Target<'a>> {
-    let listeners = Listeners::new(documents, registry, owners);
     let mut targets = Vec::new();
     for service in registry.services() {
         if owners.of(service).is_none() {
@@ -129,65 +130,4 @@ fn no_port(host: &Spanned<String>, service: &Service) -> Diagnostic {
     let message = format!("`{}` {problem}", service.host);
     let help = format!("add `port: {{number: …}}` with one of {}", ports.join(", "));
     Diagnostic::error(codes::UNKNOWN_PORT, host.at.clone(), &host.path, message).with_help(help)
-}
-
-/// Where the routes of documents may stand: ports by gateway.
-struct Listeners<'a> {
-    gateways: HashMap<String, &'a Gateway>,
-    /// The ports of the services that a document owns in the mesh.
-    mesh: HashMap<*const VirtualService, BTreeSet<u16>>,
-    /// Documents that own hosts in the mesh which no document declares.
-    undeclared: HashSet<*const VirtualService>,
-}
-
-impl<'a> Listeners<'a> {
-    fn new(documents: &'a DocumentSet, registry: &Registry, owners: &Owners<'a>) -> Self {
-        let mut mesh: HashMap<*const VirtualService, BTreeSet<u16>> = HashMap::new();
-        for service in registry.services() {
-            if let Some(owner) = owners.of(service) {
-                let http = service.ports.iter().filter(|port| port.protocol.is_http());
-                let ports = mesh.entry(&raw const *owner).or_default();
-                ports.extend(http.map(|port| port.number));
-            }
-        }
-        Self {
-            gateways: documents
-                .gateways
-                .iter()
-                .map(|gateway| (gateway.meta.qualified(), &**gateway))
-                .collect(),
-            mesh,
-            undeclared: owners
-                .undeclared
-                .iter()
-                .map(|(_, document)| &raw const **document)
-                .collect(),
-        }
-    }
-
-    fn of(&self, document: &VirtualService, registry: &Registry) -> Vec<(String, Option<u16>)> {
-        let address = &raw const *document;
-        let mut listeners = Vec::new();
-        if let Some(ports) = self.mesh.get(&address) {
-            listeners.extend(ports.iter().map(|port| (MESH.to_owned(), Some(*port))));
-        }
-        if self.undeclared.contains(&address) {
-            listeners.push((MESH.to_owned(), None));
-        }
-        for gateway in &document.gateways {
-            let name = qualified_gateway(gateway, &document.meta.namespace);
-            let Some(gateway) = self.gateways.get(&name) else {
-                continue;
-            };
-            let ports: BTreeSet<u16> = gateway
-                .servers
-                .iter()
-                .filter(|server| !server.tls.as_ref().is_some_and(|tls| tls.https_redirect))
-                .filter(|server| !bound_hosts(gateway, server, document, registry).is_empty())
-                .map(|server| *server.port.number)
-                .collect();
-            listeners.extend(ports.into_iter().map(|port| (name.clone(), Some(port))));
-        }
-        listeners
-    }
 }

@@ -10,37 +10,38 @@ use crate::registry::{Registry, Service};
 
 /// What some clients see of a service: the rules that hold for them, in document order.
 #[derive(Debug)]
-pub(super) struct View<'a> {
+pub(crate) struct View<'a> {
     /// Whose clients; none is every namespace without rules of its own.
-    pub(super) namespace: Option<&'a str>,
+    pub(crate) namespace: Option<&'a str>,
     rules: Vec<&'a DestinationRule>,
 }
 
 impl<'a> View<'a> {
-    /// The policy of the first rule, as rules of one host are merged.
-    pub(super) fn policy(&self) -> Option<&'a TrafficPolicy> {
-        self.rules.first().map(|rule| &rule.traffic_policy)
+    /// The policy of the first rule that has one, as rules of one host are merged.
+    pub(crate) fn policy(&self) -> Option<&'a TrafficPolicy> {
+        let mut policies = self.rules.iter().map(|rule| &rule.traffic_policy);
+        policies.find(|policy| !policy.is_empty())
     }
 
     /// A subset by name.
-    pub(super) fn subset(&self, name: &str) -> Option<&'a Subset> {
+    pub(crate) fn subset(&self, name: &str) -> Option<&'a Subset> {
         self.subsets().find(|subset| subset.name.value == name)
     }
 
     /// Every subset.
-    pub(super) fn subsets(&self) -> impl Iterator<Item = &'a Subset> {
+    pub(crate) fn subsets(&self) -> impl Iterator<Item = &'a Subset> {
         self.rules.iter().flat_map(|rule| &rule.subsets)
     }
 
     /// Where the rules stand.
-    pub(super) fn rules(&self) -> &[&'a DestinationRule] {
+    pub(crate) fn rules(&self) -> &[&'a DestinationRule] {
         &self.rules
     }
 }
 
 /// The rules of a document set, by what they are about.
 #[derive(Debug)]
-pub(super) struct Views<'a> {
+pub(crate) struct Views<'a> {
     /// By canonical host.
     exact: HashMap<Arc<str>, Vec<Numbered<'a>>>,
     /// By the text behind the star; the empty text is `*`.
@@ -52,7 +53,7 @@ pub(super) struct Views<'a> {
 type Numbered<'a> = (usize, &'a DestinationRule);
 
 impl<'a> Views<'a> {
-    pub(super) fn new(documents: &'a DocumentSet, registry: &Registry, mesh: &'a Mesh) -> Self {
+    pub(crate) fn new(documents: &'a DocumentSet, registry: &Registry, mesh: &'a Mesh) -> Self {
         let mut views = Self {
             exact: HashMap::new(),
             wildcards: HashMap::new(),
@@ -77,7 +78,7 @@ impl<'a> Views<'a> {
     }
 
     /// Every view of a service; the first is that of clients without rules of their own.
-    pub(super) fn of(&self, service: &Service) -> Vec<View<'a>> {
+    pub(crate) fn of(&self, service: &Service) -> Vec<View<'a>> {
         let levels = self.levels(service);
         let everybody = [&*service.namespace, self.root_namespace]
             .into_iter()

@@ -103,7 +103,10 @@ impl<'a> Rules<'a> {
             }
             let mut merged = Merged::default();
             for rule in nearest {
-                merged.policy.get_or_insert(&rule.traffic_policy);
+                // The first that says something (Istio's mergeDestinationRule).
+                if !rule.traffic_policy.is_empty() {
+                    merged.policy.get_or_insert(&rule.traffic_policy);
+                }
                 for subset in &rule.subsets {
                     merged.subsets.entry(&subset.name).or_insert(subset);
                 }

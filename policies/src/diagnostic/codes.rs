@@ -45,7 +45,7 @@ impl Code {
     pub const fn is_open_reference(self) -> bool {
         matches!(
             self,
-            UNKNOWN_HOST | UNKNOWN_SUBSET | UNKNOWN_GATEWAY | UNKNOWN_PORT
+            UNKNOWN_HOST | UNKNOWN_SUBSET | UNKNOWN_GATEWAY | UNKNOWN_PORT | UNKNOWN_DELEGATE
         )
     }
 
@@ -266,7 +266,51 @@ codes! {
     NO_ENDPOINTS = "PC0310";
     /// A subset that some clients of the route do not see.
     HIDDEN_SUBSET = "PC0311";
+    /// A match on a port that no listener of the document has.
+    UNMATCHED_PORT = "PC0312";
+    /// A delegate that no document declares.
+    UNKNOWN_DELEGATE = "PC0313";
+    /// A VirtualService that cannot be a delegate: it has hosts, or delegates itself.
+    BAD_DELEGATE = "PC0314";
+    /// A part of a DestinationRule beside which an earlier rule for the same host leaves it without effect.
+    CONFLICTING_RULES = "PC0315";
 
     /// A route without `timeout`.
     NO_TIMEOUT = "PC0601";
+    /// Tries that do not fit into the timeout.
+    TRIES_EXCEED_TIMEOUT = "PC0602";
+    /// Retries of requests that may have taken effect.
+    RETRIED_WRITES = "PC0603";
+    /// Retries that multiply along a chain of calls.
+    RETRY_AMPLIFICATION = "PC0604";
+    /// A timeout above that of every caller.
+    TIMEOUT_ABOVE_CALLER = "PC0605";
+    /// A fault that hits no request.
+    EMPTY_FAULT = "PC0606";
+    /// A route that is never reached.
+    UNREACHABLE_ROUTE = "PC0610";
+    /// A match that has no effect beside earlier ones.
+    SHADOWED_MATCH = "PC0611";
+    /// Weights that do not add up to 100.
+    ODD_WEIGHTS = "PC0613";
+    /// A header that route and destination both set.
+    HEADER_SET_TWICE = "PC0614";
+    /// A rewrite that doubles or glues slashes.
+    REWRITE_SLASHES = "PC0615";
+    /// A prefix that does not end at a slash.
+    OPEN_PREFIX = "PC0616";
+    /// A redirect that leads to itself.
+    REDIRECT_LOOP = "PC0618";
+    /// A server of a Gateway that no VirtualService has a host of.
+    SERVER_WITHOUT_ROUTES = "PC0619";
+    /// A plaintext server beside a TLS server of the same host, without redirect.
+    PLAINTEXT_BESIDE_TLS = "PC0621";
+    /// Several endpoints that nobody watches.
+    NO_OUTLIER_DETECTION = "PC0622";
+    /// A breaker over a single endpoint.
+    BREAKER_OVER_ONE_ENDPOINT = "PC0624";
+    /// A breaker that never opens.
+    BREAKER_NEVER_OPENS = "PC0625";
+    /// A service whose load balancer nobody chose.
+    DEFAULT_BALANCER = "PC0626";
 }

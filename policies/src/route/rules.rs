@@ -220,7 +220,8 @@ pub(crate) fn implied_port(service: &Service, listener: Option<u16>) -> Option<&
     }
 }
 
-fn condition(
+/// The conditions of a match, without those that are known beforehand.
+pub(crate) fn condition(
     found: &HttpMatch,
     listener: Listener<'_>,
     regexes: &BTreeMap<Arc<str>, Arc<bytes::Regex>>,

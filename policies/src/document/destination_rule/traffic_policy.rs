@@ -30,6 +30,30 @@ pub struct TrafficPolicy {
     pub retry_budget: Option<Box<Spanned<RetryBudget>>>,
 }
 
+impl TrafficPolicy {
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            tls,
+            connection_pool,
+            load_balancer,
+            outlier_detection,
+            port_level,
+            tunnel,
+            proxy_protocol,
+            retry_budget,
+        } = self;
+        tls.is_none()
+            && connection_pool.is_none()
+            && load_balancer.is_none()
+            && outlier_detection.is_none()
+            && port_level.is_empty()
+            && tunnel.is_none()
+            && proxy_protocol.is_none()
+            && retry_budget.is_none()
+    }
+}
+
 /// Istio's `TrafficPolicy.PortTrafficPolicy`.
 #[derive(Clone, Debug)]
 pub struct PortTrafficPolicy {
