@@ -28,9 +28,8 @@ pub(super) fn advise(documents: &DocumentSet, registry: &Registry, found: &mut V
         }
     }
     for gateway in &documents.gateways {
-        let hosts = bound.get(&gateway.meta.qualified());
-        for server in &gateway.servers {
-            found.extend(without_routes(gateway, server, hosts));
+        if let Some(hosts) = bound.get(&gateway.meta.qualified()) {
+            without_routes(gateway, hosts, found);
         }
         plaintext(gateway, found);
     }
@@ -40,39 +39,39 @@ fn redirects(server: &Server) -> bool {
     server.tls.as_ref().is_some_and(|tls| tls.https_redirect)
 }
 
-fn without_routes(
-    gateway: &Gateway,
-    server: &Server,
-    bound: Option<&HostSet>,
-) -> Option<Diagnostic> {
+/// Servers that no route leads to, beside others of the same Gateway that have some. Where none has, the routes may stand
+/// elsewhere, or the check has reported that their hosts differ.
+fn without_routes(gateway: &Gateway, bound: &HostSet, found: &mut Vec<Diagnostic>) {
     let used = |host: &str| {
         let (namespace, pattern) = server_host(host);
         let namespace = match namespace {
             "." => gateway.meta.namespace.as_str(),
             other => other,
         };
-        bound.is_some_and(|bound| bound.meets(namespace, &pattern))
+        bound.meets(namespace, &pattern)
     };
-    if redirects(server) || server.hosts.iter().any(|host| used(host)) {
-        return None;
+    let (used, unused): (Vec<&Server>, Vec<&Server>) = gateway
+        .servers
+        .iter()
+        .filter(|server| !redirects(server))
+        .partition(|server| server.hosts.iter().any(|host| used(host)));
+    if used.is_empty() {
+        return;
     }
-    let message = format!(
-        "no VirtualService has a host of this server of {} on port {}: every request is answered with 404",
-        gateway.meta, server.port.number
-    );
-    let help = format!(
-        "bind a VirtualService with `gateways: [{}]` and one of the hosts, or remove the server",
-        gateway.meta.qualified()
-    );
-    Some(
-        Diagnostic::warning(
-            codes::SERVER_WITHOUT_ROUTES,
-            server.at.clone(),
-            &server.path,
-            message,
-        )
-        .with_help(help),
-    )
+    for server in unused {
+        let message = format!(
+            "no VirtualService has a host of this server of {} on port {}: every request is answered with 404",
+            gateway.meta, server.port.number
+        );
+        let help = format!(
+            "bind a VirtualService with `gateways: [{}]` and one of the hosts, or remove the server",
+            gateway.meta.qualified()
+        );
+        let (at, path) = (server.at.clone(), &server.path);
+        found.push(
+            Diagnostic::warning(codes::SERVER_WITHOUT_ROUTES, at, path, message).with_help(help),
+        );
+    }
 }
 
 /// The same host in plaintext and over TLS: whoever types no `https` stays in plaintext.
