@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Cursor, Document};
+use super::{Cursor, Document as _};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::document::{DocumentSet, Kind, MeshConfig, Meta};
 

@@ -54,6 +54,8 @@ pub enum ProbeMethod {
     },
 }
 
+const METHODS: &[&str] = &["httpGet", "tcpSocket", "exec", "grpc"];
+
 impl Decode for ReadinessProbe {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
@@ -79,7 +81,6 @@ impl Decode for ReadinessProbe {
                 let Port(port) = f.required("port")?;
                 Some(ProbeMethod::Grpc { port, service })
             });
-            const METHODS: &[&str] = &["httpGet", "tcpSocket", "exec", "grpc"];
             f.exclusive(METHODS);
             f.any_of(METHODS);
             Some(Self {

@@ -194,9 +194,10 @@ impl Decode for ExtensionProvider {
             });
             let mut log = None;
             for name in ["envoyHttpAls", "envoyTcpAls", "envoyOtelAls"] {
-                log = log.or(part(f, name, |f| {
+                let found = part(f, name, |f| {
                     grpc_access_log(f).map(ProviderKind::GrpcAccessLog)
-                }));
+                });
+                log = log.or(found);
             }
             for (name, instead) in UNSUPPORTED {
                 if let Some(cursor) = f.get(name) {
@@ -313,7 +314,7 @@ impl Decode for HeaderPattern {
         let text = cursor.text()?;
         let inner = text
             .strip_prefix('*')
-            .or(text.strip_suffix('*'))
+            .or_else(|| text.strip_suffix('*'))
             .unwrap_or(text);
         if inner.is_empty() || inner.contains('*') {
             let help = "write `x-name`, `x-*` or `*-name`";

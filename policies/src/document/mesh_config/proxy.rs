@@ -91,7 +91,7 @@ impl Decode for DefaultProxyConfig {
                 .map(|DurationOrZero(time)| time);
             let (tracing_sampling, zipkin_address) = f
                 .get("tracing")
-                .and_then(|cursor| cursor.fields(tracing))
+                .and_then(|cursor| cursor.fields(|f| Some(tracing(f))))
                 .unwrap_or_default();
             Some(Self {
                 concurrency,
@@ -111,7 +111,7 @@ impl Decode for DefaultProxyConfig {
     }
 }
 
-fn tracing(f: &mut Fields<'_>) -> Option<(Option<f64>, Option<String>)> {
+fn tracing(f: &mut Fields<'_>) -> (Option<f64>, Option<String>) {
     let sampling = f.optional("sampling").map(|Share(share)| share);
     let zipkin = f
         .get("zipkin")
@@ -132,5 +132,5 @@ fn tracing(f: &mut Fields<'_>) -> Option<(Option<f64>, Option<String>)> {
             "no spans are reported",
         );
     }
-    Some((sampling, zipkin.map(|NonEmpty(address)| address)))
+    (sampling, zipkin.map(|NonEmpty(address)| address))
 }

@@ -130,7 +130,7 @@ impl Parts {
         let service = self.services.into_iter().next();
         let has_local = !self.locals.is_empty();
         let local = if has_local {
-            local(self.locals, &self.actions, cursor)?
+            local(self.locals, &self.actions, cursor).ok()?
         } else {
             None
         };
@@ -158,12 +158,15 @@ impl Parts {
     }
 }
 
-/// Buckets of all local filters; `None` inside if none has any.
+/// The document is refused, and why has been reported.
+struct Refused;
+
+/// Buckets of all local filters; `None` if none has any.
 fn local(
     filters: Vec<(LimitScope, LocalFilter)>,
     actions: &[(LimitScope, Vec<LimitKey>)],
     cursor: &Cursor<'_>,
-) -> Option<Option<LocalRateLimit>> {
+) -> Result<Option<LocalRateLimit>, Refused> {
     let mut found: Option<LocalRateLimit> = None;
     for (scope, filter) in filters {
         let mut limits = Vec::new();
@@ -183,7 +186,8 @@ fn local(
                 .map(|(key, value)| entry(actions, key, value))
                 .collect();
             let Some(keys) = keys else {
-                return refuse(cursor, "a descriptor that no action of the document makes");
+                refuse::<()>(cursor, "a descriptor that no action of the document makes");
+                return Err(Refused);
             };
             limit(keys, bucket);
         }
@@ -204,21 +208,28 @@ fn local(
         match &mut found {
             None => found = Some(next),
             Some(first) => {
-                let alike = first.enabled_percent == next.enabled_percent
-                    && first.enforced_percent == next.enforced_percent
+                let alike = first
+                    .enabled_percent
+                    .total_cmp(&next.enabled_percent)
+                    .is_eq()
+                    && first
+                        .enforced_percent
+                        .total_cmp(&next.enforced_percent)
+                        .is_eq()
                     && first.per_connection == next.per_connection
                     && first.response == next.response;
                 if !alike {
-                    return refuse(
+                    refuse::<()>(
                         cursor,
                         "two local rate limits that answer differently in one document",
                     );
+                    return Err(Refused);
                 }
                 first.limits.extend(next.limits);
             }
         }
     }
-    Some(found)
+    Ok(found)
 }
 
 /// The value that makes a descriptor's entry.

@@ -161,9 +161,7 @@ fn check_bind(
     };
     let socket = bind.filter(|bind| is_socket(bind));
     match (port.map(|port| &port.number), bind) {
-        (None, None) => {}
         (None, Some(bind)) => wrong(bind, "`bind` needs a `port`"),
-        (Some(number), None) if number.value != 0 => {}
         (Some(number), _) if number.value == 0 && socket.is_none() => {
             let message = "a listener on port 0 needs a Unix socket";
             let finding = Diagnostic::error(
@@ -187,7 +185,7 @@ fn check_bind(
                 wrong(bind, "`bind` of a listener with a port is an IP address");
             }
         }
-        (Some(_), None) => {}
+        (_, None) => {}
     }
 }
 
@@ -209,18 +207,15 @@ fn ip(cursor: &Cursor<'_>) -> Option<String> {
 impl Decode for SidecarPort {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
-            let number =
-                f.required::<Spanned<u32>>("number").and_then(|number| {
-                    match u16::try_from(number.value) {
-                        Ok(port) => Some(number.map(|_| port)),
-                        Err(_) => {
-                            let message = format!("`{number}` is not a port between 0 and 65535");
-                            let (at, path) = (number.at, number.path);
-                            f.report(Diagnostic::error(codes::INVALID_VALUE, at, path, message));
-                            None
-                        }
-                    }
-                });
+            let number = f.required::<Spanned<u32>>("number").and_then(|number| {
+                if let Ok(port) = u16::try_from(number.value) {
+                    return Some(number.map(|_| port));
+                }
+                let message = format!("`{number}` is not a port between 0 and 65535");
+                let (at, path) = (number.at, number.path);
+                f.report(Diagnostic::error(codes::INVALID_VALUE, at, path, message));
+                None
+            });
             let protocol = f.optional("protocol");
             let name = f.get("name").and_then(|cursor| {
                 let text = cursor.text()?;

@@ -80,6 +80,8 @@ impl Decode for Tracing {
     }
 }
 
+const TAG_SOURCES: &[&str] = &["literal", "environment", "header", "formatter"];
+
 impl Decode for CustomTag {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
@@ -112,9 +114,8 @@ impl Decode for CustomTag {
                 })
             });
             let formatter = value(f, "formatter").map(Self::Formatter);
-            const SOURCES: &[&str] = &["literal", "environment", "header", "formatter"];
-            f.exclusive(SOURCES);
-            f.any_of(SOURCES);
+            f.exclusive(TAG_SOURCES);
+            f.any_of(TAG_SOURCES);
             literal.or(environment).or(header).or(formatter)
         })
     }
@@ -143,7 +144,7 @@ impl Decode for MetricsOverride {
                         .map(|NonEmpty(name)| Metric::Custom(name));
                     f.exclusive(&["metric", "customMetric"]);
                     let mode: WorkloadMode = f.or_default("mode");
-                    Some((metric.flatten().or(custom), mode))
+                    Some((metric.or(custom), mode))
                 })
             });
             let (metric, mode) = found.unwrap_or_default();
@@ -157,8 +158,8 @@ impl Decode for MetricsOverride {
     }
 }
 
-/// `None` inside for all of them.
-fn istio_metric(cursor: &Cursor<'_>) -> Option<Option<Metric>> {
+/// `None` for all of them.
+fn istio_metric(cursor: &Cursor<'_>) -> Option<Metric> {
     const METRICS: &[&str] = &[
         "REQUEST_COUNT",
         "REQUEST_DURATION",
@@ -173,7 +174,7 @@ fn istio_metric(cursor: &Cursor<'_>) -> Option<Option<Metric>> {
     ];
     let mut allowed = vec![("ALL_METRICS", None)];
     allowed.extend(METRICS.iter().map(|name| (*name, Some(*name))));
-    Some(cursor.one_of(&allowed)?.map(Metric::Istio))
+    cursor.one_of(&allowed)?.map(Metric::Istio)
 }
 
 impl Decode for TagOverride {

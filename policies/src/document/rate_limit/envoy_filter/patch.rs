@@ -39,12 +39,11 @@ impl Decode for Patch {
         cursor.fields(|f| {
             f.get("applyTo");
             let found = f.get("match").map(|cursor| cursor.fields(matched));
-            let placed = match f.get("patch") {
-                Some(patch) => patch.fields(|f| placed(target, f)),
-                None => {
-                    f.missing("patch");
-                    None
-                }
+            let placed = if let Some(patch) = f.get("patch") {
+                patch.fields(|f| placed(target, f))
+            } else {
+                f.missing("patch");
+                None
             };
             let Some(found) = found else {
                 return refuse(f.cursor(), "a patch without a context");
@@ -195,7 +194,7 @@ fn placed(target: Target, f: &mut Fields<'_>) -> Option<Vec<Placed>> {
         });
     if !fits {
         return refuse(
-            operation.as_ref().unwrap_or(f.cursor()),
+            operation.as_ref().unwrap_or_else(|| f.cursor()),
             "an operation that is not recognised",
         );
     }
