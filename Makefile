@@ -1,5 +1,6 @@
 # make up      set up what is missing, build, run the demo mesh; leaves ./portcullis
 # make test    set up what tests need, run them all
+# make test-long  the same targets of tests/fuzz as make test, with 50 times as many inputs: about 15 minutes
 # CONTRIBUTING.md has the rest.
 
 SHELL := /bin/sh
@@ -10,7 +11,7 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := build
-.PHONY: up build test lint fmt clippy doc setup setup-test clean
+.PHONY: up build test test-long lint fmt clippy doc setup setup-test clean
 
 up: build
 	exec ./portcullis up $(ARGS)
@@ -29,6 +30,10 @@ setup-test:
 test: setup-test
 	$(CARGO) test --locked --workspace --doc
 	$(CARGO) test --locked --workspace --all-targets
+
+# FUZZ_ROUNDS (50) says how many times as many inputs as in `make test`, FUZZ_SEED (2) which ones.
+test-long: setup-test
+	$(CARGO) test --locked -p fuzz-targets --test stable -- --ignored --nocapture
 
 lint: fmt clippy doc
 

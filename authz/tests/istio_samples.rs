@@ -54,7 +54,12 @@ fn findings(file: &SourceFile) -> Vec<Diagnostic> {
     let loaded = load(std::slice::from_ref(file), &Mesh::default());
     let (registry, across) = policies::check::check(&loaded.documents, &loaded.mesh);
     let policies = authz::check::check(&loaded.documents, &registry, &loaded.mesh);
-    let mut found: Vec<Diagnostic> = loaded.diagnostics.into_iter().chain(across).chain(policies).collect();
+    let mut found: Vec<Diagnostic> = loaded
+        .diagnostics
+        .into_iter()
+        .chain(across)
+        .chain(policies)
+        .collect();
     found.retain(|found| !found.code.is_open_reference());
     found.sort_by(|a, b| a.at.cmp(&b.at));
     found

@@ -35,7 +35,7 @@ pub(super) fn chunks(text: &str, most: usize) -> Vec<Chunk<'_>> {
         substance = is_marker(line) || !idle || (substance && begin != offset);
         ended = is_line(line, "...") || (ended && idle);
         offset += line.len();
-        line_number = line_number.saturating_add(1);
+        line_number = line_number.saturating_add(1 + lone_returns(line));
     }
     chunks.extend(
         text.get(begin..)
@@ -43,6 +43,16 @@ pub(super) fn chunks(text: &str, most: usize) -> Vec<Chunk<'_>> {
             .map(|text| Chunk { text, lines_before }),
     );
     chunks
+}
+
+/// Carriage returns inside a line, each of which ends a line for YAML.
+fn lone_returns(line: &str) -> u32 {
+    let inside = line.trim_end_matches(['\n', '\r']);
+    let ends = line.len() - inside.len();
+    let crlf = usize::from(line.ends_with("\r\n"));
+    let lone = ends - usize::from(line.ends_with('\n')) - crlf;
+    let lone = inside.bytes().filter(|byte| *byte == b'\r').count() + lone;
+    u32::try_from(lone).unwrap_or(u32::MAX - 1)
 }
 
 fn is_marker(line: &str) -> bool {

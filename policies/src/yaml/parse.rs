@@ -10,7 +10,7 @@ use super::chunks::{Chunk, chunks};
 use super::comments::{slash_comments, tabbed_lines};
 use super::{Node, Position};
 use crate::diagnostic::{Diagnostic, DocPath, Edit, Fix, codes};
-use crate::source::{Location, SourceFile};
+use crate::source::{Lines, Location, SourceFile};
 
 /// How long one source text may be, in bytes.
 const MAX_BYTES: usize = 64 << 20;
@@ -172,7 +172,12 @@ fn syntax(chunk: &Chunk<'_>, error: &saphyr_parser::ScanError) -> Problem {
         };
     }
     let marker = *error.marker();
-    let at = position(marker, chunk.lines_before);
+    // The parser may count one more line than there is when the last one has no end.
+    let lines = Lines::new(chunk.text);
+    let at = match lines.line(u32::try_from(marker.line()).unwrap_or(u32::MAX)) {
+        Some(_) => position(marker, chunk.lines_before),
+        None => shift(lines.position(chunk.text.len())),
+    };
     if error.info().contains("recursion limit") {
         return Problem::new(codes::YAML_BUDGET, at, "lists and mappings nest too deeply");
     }

@@ -1,0 +1,4 @@
+//! `fuzz_targets::targets::documents` for cargo-fuzz.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz_targets::targets::documents(bytes));
