@@ -2,6 +2,7 @@
 
 mod build;
 mod name;
+mod workloads;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

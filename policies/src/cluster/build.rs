@@ -20,7 +20,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct ClusterBuilder<'a> {
     rules: Rules<'a>,
     clusters: Vec<Cluster>,
-    by_key: HashMap<ClusterKey, ClusterIndex>,
+    /// By canonical host: it has few ports and subsets.
+    by_host: HashMap<Arc<str>, Vec<ClusterIndex>>,
 }
 
 impl<'a> ClusterBuilder<'a> {
@@ -28,7 +29,7 @@ impl<'a> ClusterBuilder<'a> {
         Self {
             rules,
             clusters: Vec::new(),
-            by_key: HashMap::new(),
+            by_host: HashMap::new(),
         }
     }
 
@@ -41,25 +42,33 @@ impl<'a> ClusterBuilder<'a> {
         port: &ServicePort,
         subset: Option<&Spanned<String>>,
     ) -> Option<ClusterIndex> {
-        let name = subset.map(|subset| Arc::from(subset.as_str()));
+        let name = subset.map(|subset| subset.as_str());
+        let of_host = self.by_host.get(&service.host).into_iter().flatten();
+        let known = of_host.copied().find(|index| {
+            let cluster = self.clusters.get(index.position());
+            cluster.is_some_and(|cluster| {
+                cluster.key.port == port.number && cluster.key.subset.as_deref() == name
+            })
+        });
+        if known.is_some() {
+            return known;
+        }
         let key = ClusterKey {
             host: Arc::clone(&service.host),
             port: port.number,
-            subset: name,
+            subset: name.map(Arc::from),
         };
-        if let Some(index) = self.by_key.get(&key) {
-            return Some(*index);
-        }
         let merged = self.rules.find(service);
         let wanted = subset.map(|name| merged.subsets.get(name.as_str()).copied());
-        let mut cluster = Self::build(key.clone(), service, port, &merged, wanted.flatten());
+        let mut cluster = Self::build(key, service, port, &merged, wanted.flatten());
         if matches!(wanted, Some(None)) {
             cluster.endpoints = Box::default();
             cluster.schedule = Schedule::new(&[]);
         }
         let index = ClusterIndex(u32::try_from(self.clusters.len()).ok()?);
         self.clusters.push(cluster);
-        self.by_key.insert(key, index);
+        let of_host = self.by_host.entry(Arc::clone(&service.host));
+        of_host.or_default().push(index);
         Some(index)
     }
 

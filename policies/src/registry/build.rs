@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::name::{Declared, aliases, declared};
+use super::workloads::Workloads;
 use super::{Registry, Service, ServiceEndpoint, ServicePort};
 use crate::cluster::{Endpoint, EndpointAddress, EndpointWorkload};
 use crate::diagnostic::{Diagnostic, codes};
@@ -24,7 +25,7 @@ pub(super) fn build(documents: &DocumentSet, mesh: &Mesh) -> (Registry, Vec<Diag
         mesh.root_namespace.as_str(),
     ]);
     let mut building = Building {
-        documents,
+        workloads: Workloads::of(documents),
         mesh,
         namespaces,
         registry: Registry::default(),
@@ -47,7 +48,7 @@ pub(super) fn build(documents: &DocumentSet, mesh: &Mesh) -> (Registry, Vec<Diag
 }
 
 struct Building<'a> {
-    documents: &'a DocumentSet,
+    workloads: Workloads<'a>,
     mesh: &'a Mesh,
     namespaces: HashSet<&'a str>,
     registry: Registry,
@@ -152,14 +153,8 @@ impl Building<'_> {
             Resolution::Dns | Resolution::DnsRoundRobin
         );
         let selected = entry.workload_selector.iter().flat_map(|selector| {
-            let matches = |labels| selector.matches(labels);
-            self.documents
-                .workload_entries
-                .iter()
-                .filter(move |workload| {
-                    workload.meta.namespace == *namespace && matches(&workload.spec.labels)
-                })
-                .map(|workload| (Some(workload.meta.name.as_str()), &workload.spec))
+            let workloads = self.workloads.selected(namespace, selector);
+            workloads.map(|workload| (Some(workload.meta.name.as_str()), &workload.spec))
         });
         let written = entry
             .endpoints

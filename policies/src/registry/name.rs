@@ -1,5 +1,6 @@
 //! What a host name means: canonical names and their resolution.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::{HostError, Registry, Service};
@@ -31,13 +32,13 @@ pub(super) fn declared(host: &str, own_namespace: &str, namespaces: &HashSet<&st
     };
     let labels: Vec<&str> = host.split('.').collect();
     match labels.as_slice() {
-        ["*", ..] => Declared::Other(host),
+        ["*", ..] => Declared::Other(host.into_owned()),
         [name] => mesh(name, own_namespace),
         [name, namespace] if namespaces.contains(namespace) => mesh(name, namespace),
         [name, namespace, "svc"] | [name, namespace, "svc", "cluster", "local"] => {
             mesh(name, namespace)
         }
-        _ => Declared::Other(host),
+        _ => Declared::Other(host.into_owned()),
     }
 }
 
@@ -50,8 +51,13 @@ pub(super) fn aliases(name: &str, namespace: &str) -> [String; 3] {
     ]
 }
 
-fn tidy(host: &str) -> String {
-    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
+fn tidy(host: &str) -> Cow<'_, str> {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        host.to_ascii_lowercase().into()
+    } else {
+        host.into()
+    }
 }
 
 /// The service that a name means, or why there is none; the nearest name is not looked for.
@@ -62,30 +68,22 @@ pub(super) fn lookup<'a>(
 ) -> Result<&'a Service, HostError> {
     let host = tidy(name);
     let service = |index: usize| registry.services.get(index);
-    if let Some(found) = registry
-        .by_name
-        .get(host.as_str())
-        .copied()
-        .and_then(service)
-    {
+    if let Some(found) = registry.by_name.get(&*host).copied().and_then(service) {
         return Ok(found);
     }
-    if let Some(candidates) = registry.by_short_name.get(host.as_str()) {
-        let services: Vec<&Service> = candidates.iter().copied().filter_map(service).collect();
+    if let Some(candidates) = registry.by_short_name.get(&*host) {
+        let services = candidates.iter().copied().filter_map(service);
         if let Some(own) = services
-            .iter()
+            .clone()
             .find(|service| &*service.namespace == from_ns)
         {
             return Ok(own);
         }
-        match services.as_slice() {
-            [only] => return Ok(only),
-            [] => {}
-            several => {
-                let candidates = several
-                    .iter()
-                    .map(|service| service.host.to_string())
-                    .collect();
+        match (services.clone().next(), services.clone().nth(1)) {
+            (Some(only), None) => return Ok(only),
+            (None, _) => {}
+            (Some(_), Some(_)) => {
+                let candidates = services.map(|service| service.host.to_string()).collect();
                 return Err(HostError::Ambiguous { candidates });
             }
         }
