@@ -52,6 +52,7 @@ const EXAMPLES: &[(&[&str], &[&str])] = &[
     ),
     (&["mtls-migration/3-strict.yaml"], &[]),
     (&["namespace-isolation.yaml"], &[]),
+    (&["rate-limit.yaml"], &["PC0242"]),
     (&["retries-idempotent.yaml"], &["PC0201"]),
     (&["timeouts.yaml"], &[]),
 ];
@@ -545,6 +546,23 @@ fn retries_are_for_reads() {
         .map(|rule| rule.retries.as_ref().unwrap().attempts)
         .collect();
     assert_eq!(format!("{attempts:?}"), "[2, 0]");
+}
+
+#[test]
+fn rate_limits_are_read_whole() {
+    let set = with(&["rate-limit.yaml"]);
+    let limits = &set.documents.rate_limits[0].local.as_ref().unwrap().limits;
+    let buckets: Vec<_> = limits
+        .iter()
+        .map(|limit| {
+            (
+                limit.bucket.requests,
+                limit.bucket.burst,
+                limit.bucket.interval.as_secs(),
+            )
+        })
+        .collect();
+    assert_eq!(buckets, [(100, 200, 1), (10, 10, 1)]);
 }
 
 #[test]
