@@ -38,11 +38,12 @@ impl Document for PeerAuthentication {
         let selector = f.optional("selector");
         let mode = f.get("mtls").and_then(|cursor| mtls(&cursor));
         let mut port_level = BTreeMap::new();
-        for (port, cursor) in f
-            .get("portLevelMtls")
-            .and_then(|cursor| cursor.entries())
-            .unwrap_or_default()
-        {
+        let ports = f.get("portLevelMtls").and_then(|cursor| cursor.entries());
+        if ports.as_ref().is_some_and(Vec::is_empty) {
+            let message = "`portLevelMtls` names no port";
+            f.error_at("portLevelMtls", codes::INVALID_LENGTH, message, None);
+        }
+        for (port, cursor) in ports.unwrap_or_default() {
             let mode = mtls(&cursor);
             match port.parse::<u16>() {
                 Ok(port) if port > 0 => port_level.extend(mode.map(|mode| (port, mode))),

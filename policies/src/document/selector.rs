@@ -28,47 +28,54 @@ impl LabelSelector {
 }
 
 impl Fields<'_> {
-    /// The labels of a selector: no empty keys, no wildcards.
+    /// The labels of a selector: no empty keys, no wildcards. Whoever writes a selector means to select something.
     pub(crate) fn selector_labels(
         &mut self,
-        name: &'static str,
+        names: &[&'static str],
     ) -> BTreeMap<String, Spanned<String>> {
-        let entries = self
-            .get(name)
-            .and_then(|cursor| cursor.entries())
-            .unwrap_or_default();
         let mut labels = BTreeMap::new();
-        for (key, cursor) in entries {
-            let Some(value) = Spanned::<String>::decode(&cursor) else {
+        let mut written = false;
+        for name in names {
+            let Some(entries) = self.get(name).map(|cursor| cursor.entries()) else {
                 continue;
             };
-            let problem = if key.is_empty() {
-                "the name of a label is empty"
-            } else if key.contains('*') || value.contains('*') {
-                "a selector has no wildcards: labels are compared as they are"
-            } else {
-                labels.insert(key.to_owned(), value);
-                continue;
-            };
-            let at = cursor.key_at();
-            self.report(Diagnostic::error(
-                codes::INVALID_VALUE,
-                at,
-                &cursor.path,
-                problem,
-            ));
+            // What cannot be read is not empty.
+            written |= entries.as_ref().is_none_or(|entries| !entries.is_empty());
+            for (key, cursor) in entries.unwrap_or_default() {
+                labels.extend(selector_label(key, &cursor));
+            }
+        }
+        if !written {
+            let message = "a selector without labels selects every workload";
+            let help = "add labels, or remove the selector".to_owned();
+            let code = codes::FIELD_WITHOUT_EFFECT;
+            self.cursor().warn(code, message, Some(help));
         }
         labels
     }
+}
+
+fn selector_label(key: &str, cursor: &Cursor<'_>) -> Option<(String, Spanned<String>)> {
+    let value = Spanned::<String>::decode(cursor)?;
+    let problem = if key.is_empty() {
+        "the name of a label is empty"
+    } else if key.contains('*') || value.contains('*') {
+        "a selector has no wildcards: labels are compared as they are"
+    } else {
+        return Some((key.to_owned(), value));
+    };
+    let at = cursor.key_at();
+    let diagnostic = Diagnostic::error(codes::INVALID_VALUE, at, &cursor.path, problem);
+    cursor.context.report(diagnostic);
+    None
 }
 
 /// `matchLabels` in security kinds.
 impl Decode for LabelSelector {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
-            Some(Self {
-                match_labels: f.selector_labels("matchLabels"),
-            })
+            let match_labels = f.selector_labels(&["matchLabels"]);
+            Some(Self { match_labels })
         })
     }
 }
@@ -80,9 +87,8 @@ pub(crate) struct WorkloadLabels(pub(crate) LabelSelector);
 impl Decode for WorkloadLabels {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
-            Some(Self(LabelSelector {
-                match_labels: f.selector_labels("labels"),
-            }))
+            let match_labels = f.selector_labels(&["labels"]);
+            Some(Self(LabelSelector { match_labels }))
         })
     }
 }

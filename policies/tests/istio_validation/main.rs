@@ -6,6 +6,7 @@
 
 mod destination_rule;
 mod gateway;
+mod security;
 mod service_entry;
 mod virtual_service;
 
@@ -34,9 +35,11 @@ type Case = (
 
 fn check(kind: &str, cases: &[Case]) {
     let mut wrong = String::new();
+    let security = matches!(kind, "AuthorizationPolicy" | "PeerAuthentication");
+    let group = if security { "security" } else { "networking" };
     for (name, spec, istio, expected, why) in cases {
         let text = format!(
-            "apiVersion: networking.istio.io/v1\nkind: {kind}\nmetadata: {{name: foo, namespace: bar}}\nspec: {spec}\n"
+            "apiVersion: {group}.istio.io/v1\nkind: {kind}\nmetadata: {{name: foo, namespace: bar}}\nspec: {spec}\n"
         );
         let loaded = load(&[SourceFile::new("f", text.as_str())], &Mesh::default());
         let refused = loaded.diagnostics.iter().any(Diagnostic::is_error);

@@ -4,14 +4,16 @@ use super::{
     AuthorizationAction, AuthorizationPolicy, Condition, Operation, Rule, Source, TargetRef,
 };
 use crate::decode::{CidrText, Cursor, Decode, Document, Fields, NonEmpty, is_label};
-use crate::diagnostic::{Diagnostic, codes};
-use crate::document::{LabelSelector, Meta, Spanned};
+use crate::diagnostic::{Diagnostic, DocPath, codes};
+use crate::document::{Attachment, Meta, Spanned};
+use crate::source::Location;
 
 impl Document for AuthorizationPolicy {
     fn spec(meta: Meta, f: &mut Fields<'_>) -> Option<Self> {
-        let selector: Option<LabelSelector> = f.optional("selector");
-        let mut target_refs: Vec<Spanned<TargetRef>> = f.list("targetRefs");
-        target_refs.extend(f.optional::<Spanned<TargetRef>>("targetRef"));
+        let Attachment {
+            selector,
+            target_refs,
+        } = Attachment::read(f, &["targetRefs", "targetRef"]);
         let action = f.get("action").and_then(|cursor| {
             let action = cursor.one_of(&[
                 ("ALLOW", AuthorizationAction::Allow),
@@ -24,12 +26,15 @@ impl Document for AuthorizationPolicy {
         let action = action.unwrap_or_else(|| f.cursor().spanned(AuthorizationAction::Allow));
         let provider = f
             .get("provider")
-            .and_then(|cursor| cursor.fields(|f| f.required::<Spanned<String>>("name")));
+            .and_then(|cursor| cursor.fields(|f| f.required::<Spanned<NonEmpty>>("name")))
+            .map(|name| name.map(|NonEmpty(name)| name));
         let rules: Vec<Rule> = f.list("rules");
-        f.exclusive(&["selector", "targetRefs", "targetRef"]);
         let custom = action.value == AuthorizationAction::Custom;
         if custom && provider.is_none() && !f.has("provider") {
             f.required::<Provider>("provider");
+        }
+        if custom {
+            check_custom(f, &rules);
         }
         if !custom && let Some(provider) = &provider {
             let message = format!(
@@ -69,6 +74,41 @@ impl Document for AuthorizationPolicy {
     }
 }
 
+/// An external authorizer is asked before the caller is known (Istio's rule).
+fn check_custom(f: &Fields<'_>, rules: &[Rule]) {
+    let error = |at: &Location, path: &DocPath, what: &str| {
+        let message = format!("`{what}` has no meaning with the action CUSTOM");
+        let code = codes::FIELD_OUT_OF_PLACE;
+        f.report(Diagnostic::error(code, at.clone(), path, message));
+    };
+    for source in rules.iter().flat_map(|rule| &rule.from) {
+        for (name, values) in [
+            ("namespaces", &source.namespaces),
+            ("notNamespaces", &source.not_namespaces),
+            ("serviceAccounts", &source.service_accounts),
+            ("notServiceAccounts", &source.not_service_accounts),
+            ("principals", &source.principals),
+            ("notPrincipals", &source.not_principals),
+            ("requestPrincipals", &source.request_principals),
+            ("notRequestPrincipals", &source.not_request_principals),
+        ] {
+            if let Some(first) = values.first() {
+                error(&first.at, &first.path, name);
+            }
+        }
+    }
+    for Condition { key, .. } in rules.iter().flat_map(|rule| &rule.when) {
+        let caller = [
+            "source.namespace",
+            "source.serviceAccount",
+            "source.principal",
+        ];
+        if caller.contains(&key.as_str()) || key.starts_with("request.auth.") {
+            error(&key.at, &key.path, key);
+        }
+    }
+}
+
 struct Provider;
 
 impl Decode for Provider {
@@ -76,6 +116,14 @@ impl Decode for Provider {
         Some(Self)
     }
 }
+
+/// What Istio attaches policies to: group and kind.
+const TARGETS: &[(&str, &str)] = &[
+    ("", "Service"),
+    ("networking.istio.io", "ServiceEntry"),
+    ("gateway.networking.k8s.io", "Gateway"),
+    ("gateway.networking.k8s.io", "GatewayClass"),
+];
 
 impl Decode for TargetRef {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
@@ -96,12 +144,23 @@ impl Decode for TargetRef {
             });
             let name = f.required::<NonEmpty>("name");
             let namespace = f.optional("namespace");
-            Some(Self {
+            let target = Self {
                 group: group.unwrap_or_default(),
                 kind: kind?,
                 name: name?.0,
                 namespace,
-            })
+            };
+            let group = match target.group.as_str() {
+                "core" => "",
+                group => group,
+            };
+            if !TARGETS.contains(&(group, target.kind.as_str())) {
+                let message = format!("policies are not attached to a {}", target.kind);
+                let help = "attach it to a `Service`, a `ServiceEntry` (group `networking.istio.io`), or a `Gateway` or \
+                            `GatewayClass` (group `gateway.networking.k8s.io`)";
+                f.error_at("kind", codes::INVALID_VALUE, message, Some(help));
+            }
+            Some(target)
         })
     }
 }

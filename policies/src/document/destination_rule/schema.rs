@@ -47,14 +47,8 @@ struct ClientSelector(LabelSelector);
 impl Decode for ClientSelector {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
-            let match_labels = f.selector_labels("matchLabels");
-            let labels = f.selector_labels("labels");
+            let match_labels = f.selector_labels(&["matchLabels", "labels"]);
             f.exclusive(&["matchLabels", "labels"]);
-            let match_labels = if match_labels.is_empty() {
-                labels
-            } else {
-                match_labels
-            };
             Some(Self(LabelSelector { match_labels }))
         })
     }

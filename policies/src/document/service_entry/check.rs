@@ -15,12 +15,6 @@ pub(super) fn check(f: &Fields<'_>, entry: &ServiceEntry) {
     for endpoint in &entry.endpoints {
         check_endpoint(f, entry, endpoint);
     }
-    let empty = |selector: &crate::document::LabelSelector| selector.is_empty();
-    if entry.workload_selector.as_ref().is_some_and(empty) {
-        let message = "a selector without labels selects every workload of the namespace";
-        let field = "workloadSelector";
-        f.warn_at(field, codes::FIELD_WITHOUT_EFFECT, message, None);
-    }
 }
 
 fn error<T>(f: &Fields<'_>, value: &Spanned<T>, message: String, help: Option<&str>) {
