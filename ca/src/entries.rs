@@ -9,6 +9,7 @@ use policies::diagnostic::codes::INVALID_LENGTH;
 use policies::document::RegistrationEntry;
 use policies::mesh::Mesh;
 use policies::source::SourceFile;
+use runtime::documents::Edition;
 
 use crate::codes;
 use crate::registry::{Entry, Registry};
@@ -54,24 +55,28 @@ fn entries(
 /// The registry after an edition of the files: the new entries, or the old ones and what is wrong with the new.
 pub fn next(
     previous: &Registry,
-    files: &[SourceFile],
+    edition: &Edition,
     trust_domain: &TrustDomain,
 ) -> (Registry, Vec<Diagnostic>) {
-    let (entries, findings) = read(files, trust_domain);
+    let (entries, findings) = read(&edition.files, trust_domain);
     let registry = match entries {
         Some(entries) => Registry {
             generation: previous.generation + 1,
+            edition: Some(edition.id),
             entries,
             problems: Vec::new(),
+            refused: None,
         },
         None => Registry {
             generation: previous.generation,
+            edition: previous.edition,
             entries: previous.entries.clone(),
             problems: findings
                 .iter()
                 .filter(|f| f.is_error())
                 .map(ToString::to_string)
                 .collect(),
+            refused: Some(edition.id),
         },
     };
     (registry, findings)
@@ -182,6 +187,10 @@ mod tests {
         )
     }
 
+    fn edition(spec: &str) -> Edition {
+        vec![file(spec)].into()
+    }
+
     fn domain() -> TrustDomain {
         TrustDomain::parse("cluster.local").unwrap()
     }
@@ -205,7 +214,7 @@ mod tests {
 
     #[test]
     fn bad_entries_are_refused_and_the_last_good_set_stays() {
-        let (good, _) = next(&Registry::default(), &[file(GOOD)], &domain());
+        let (good, _) = next(&Registry::default(), &edition(GOOD), &domain());
         assert_eq!((good.generation, good.entries.len()), (1, 1));
         for (id, selector, expected) in [
             (
@@ -235,12 +244,14 @@ mod tests {
             ),
         ] {
             let spec = format!("  spiffeID: {id}\n  selectors: [\"{selector}\"]\n");
-            let (after, findings) = next(&good, &[file(&spec)], &domain());
+            let (after, findings) = next(&good, &edition(&spec), &domain());
             assert!(
                 findings.iter().any(|f| f.message.contains(expected)),
                 "{id}: {findings:?}"
             );
             assert_eq!((after.generation, after.entries.len()), (1, 1), "{id}");
+            assert_eq!(after.edition, Some(edition(GOOD).id), "{id}");
+            assert_eq!(after.refused, Some(edition(&spec).id), "{id}");
             assert_eq!(after.problems.len(), 1);
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use identity::SpiffeId;
+use runtime::documents::EditionId;
 
 /// One allowance: whoever proves all selectors may be this identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,10 +25,14 @@ pub struct Entry {
 pub struct Registry {
     /// Counts the sets that were put in force; 0 before the first.
     pub generation: u64,
+    /// The content of the files that the entries are from; none before the first set.
+    pub edition: Option<EditionId>,
     /// In the order of the files.
     pub entries: Vec<Entry>,
     /// What is wrong with the files as they are now. If it is not empty after an edit, the last good set is in force.
     pub problems: Vec<String>,
+    /// The content of the files that were refused since, if they could be read.
+    pub refused: Option<EditionId>,
 }
 
 impl Registry {

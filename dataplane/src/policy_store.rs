@@ -10,9 +10,10 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 use policies::diagnostic::Diagnostic;
 use policies::load::Loader;
-use policies::source::SourceFile;
 use prometheus::{Gauge, IntCounter, IntGauge, Registry};
-use runtime::documents::{DocumentSource, DocumentWatch, DocumentsError, ReloadTrigger};
+use runtime::documents::{
+    DocumentSource, DocumentWatch, DocumentsError, Edition, EditionId, ReloadTrigger,
+};
 use runtime::published::Published;
 
 pub use status::{PolicyStatus, RejectedStatus};
@@ -24,6 +25,8 @@ use crate::snapshot::{ProxyContext, Snapshot};
 pub struct Rejection {
     /// When.
     pub at: SystemTime,
+    /// The content that was refused; none if the files could not be read.
+    pub edition: Option<EditionId>,
     /// Why.
     pub reason: RejectionReason,
 }
@@ -47,6 +50,8 @@ const ALL_GONE: &str = "every policy document is gone at once, as when a mount i
 pub struct PolicyState {
     /// The last good generation; `None` until there is one.
     pub snapshot: Option<Arc<Snapshot>>,
+    /// The documents of that generation, as they were read.
+    pub edition: Option<Arc<Edition>>,
     /// The newest edit, when it was refused; gone with the next good one.
     pub rejected: Option<Rejection>,
 }
@@ -169,26 +174,18 @@ impl PolicyStore {
     }
 
     /// Builds and publishes one edition. Whether it is in force now.
-    pub fn apply(&self, edition: Result<Vec<SourceFile>, DocumentsError>) -> bool {
+    pub fn apply(&self, edition: Result<Edition, DocumentsError>) -> bool {
         let inner = &*self.0;
-        let previous = self.snapshot();
-        let built = edition
-            .map_err(RejectionReason::Unreadable)
-            .and_then(|files| {
-                if files.is_empty() && previous.as_ref().is_some_and(|p| p.documents > 0) {
-                    return Err(RejectionReason::AllGone);
-                }
-                let mut loader = inner.loader.lock();
-                Snapshot::build(&mut loader, &files, &inner.context, previous.as_deref())
-                    .map_err(|findings| RejectionReason::Invalid(findings.into()))
-            });
-        match built {
-            Ok(snapshot) => {
-                announce(&snapshot, previous.as_deref());
+        let before = self.state();
+        let previous = before.snapshot.as_deref();
+        let id = edition.as_ref().ok().map(|edition| edition.id);
+        match self.build(edition, previous) {
+            Ok((snapshot, edition)) => {
+                announce(&snapshot, previous);
                 inner.metrics.accepted(&snapshot);
-                let snapshot = Some(Arc::new(snapshot));
                 inner.state.store(Arc::new(PolicyState {
-                    snapshot,
+                    snapshot: Some(Arc::new(snapshot)),
+                    edition: Some(Arc::new(edition)),
                     rejected: None,
                 }));
                 true
@@ -196,17 +193,35 @@ impl PolicyStore {
             Err(reason) => {
                 let rejection = Rejection {
                     at: SystemTime::now(),
+                    edition: id,
                     reason,
                 };
-                rejection.log(previous.as_ref().map(|p| p.generation));
+                rejection.log(previous.map(|p| p.generation));
                 inner.metrics.rejected();
-                let rejected = Some(rejection);
                 inner.state.store(Arc::new(PolicyState {
-                    snapshot: previous,
-                    rejected,
+                    snapshot: before.snapshot.clone(),
+                    edition: before.edition.clone(),
+                    rejected: Some(rejection),
                 }));
                 false
             }
+        }
+    }
+
+    fn build(
+        &self,
+        edition: Result<Edition, DocumentsError>,
+        previous: Option<&Snapshot>,
+    ) -> Result<(Snapshot, Edition), RejectionReason> {
+        let edition = edition.map_err(RejectionReason::Unreadable)?;
+        if edition.files.is_empty() && previous.is_some_and(|p| p.documents > 0) {
+            return Err(RejectionReason::AllGone);
+        }
+        let inner = &*self.0;
+        let mut loader = inner.loader.lock();
+        match Snapshot::build(&mut loader, &edition.files, &inner.context, previous) {
+            Ok(snapshot) => Ok((snapshot, edition)),
+            Err(findings) => Err(RejectionReason::Invalid(findings.into())),
         }
     }
 

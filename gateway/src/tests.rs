@@ -170,7 +170,7 @@ fn apply(policies: &PolicyStore, upstream: SocketAddr, documents: &str) {
     };
     let files = vec![file("usual.yaml", &usual), file("test.yaml", documents)];
     assert!(
-        policies.apply(Ok(files)),
+        policies.apply(Ok(files.into())),
         "{:#?}",
         policies.state().rejected
     );

@@ -27,6 +27,7 @@ pub mod mesh;
 mod namespace_wide;
 pub mod nearest;
 pub mod protocol;
+pub mod raw;
 pub mod registry;
 pub mod route;
 pub mod schema;

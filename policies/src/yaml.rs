@@ -5,9 +5,11 @@ mod builder;
 mod characters;
 mod chunks;
 mod comments;
+mod extents;
 mod parse;
 
 pub(crate) use crate::source::Position;
+pub(crate) use extents::extents;
 pub(crate) use parse::documents;
 
 /// A value and where it stands.

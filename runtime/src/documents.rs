@@ -1,5 +1,6 @@
 //! Policy documents on disk: complete sets only, read again when their content changes.
 
+mod edition;
 mod scan;
 mod watch;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use policies::source::SourceFile;
 
+pub use edition::{Edition, EditionId};
 pub use watch::{DocumentWatch, ReloadTrigger};
 
 /// The longest single document file, in bytes.
@@ -83,18 +85,24 @@ impl DocumentSource {
     /// Reads all files as one set, sorted by path. What changes while it is read is read again, so that two halves of
     /// different editions never meet.
     pub fn read_all(&self) -> Result<Vec<SourceFile>, DocumentsError> {
-        Ok(self.read_stamped()?.1)
+        Ok(self.read_stamped(&scan::Reading::default())?.edition.files)
     }
 
-    fn read_stamped(&self) -> Result<(scan::Stamp, Vec<SourceFile>), DocumentsError> {
+    /// As [`Self::read_all`], with the id that every process gives to this content.
+    pub fn read_edition(&self) -> Result<Edition, DocumentsError> {
+        Ok(self.read_stamped(&scan::Reading::default())?.edition)
+    }
+
+    /// Reads the set; what surely has not changed since `before` is taken from there.
+    fn read_stamped(&self, before: &scan::Reading) -> Result<scan::Reading, DocumentsError> {
         let mut last = DocumentsError::Unstable;
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
                 std::thread::sleep(std::time::Duration::from_millis(20));
             }
-            let before = scan::stamp(&self.paths)?;
-            match scan::read(&before) {
-                Ok(files) if scan::stamp(&self.paths)? == before => return Ok((before, files)),
+            let stamp = scan::stamp(&self.paths)?;
+            match scan::read(&self.paths, stamp, before) {
+                Ok(reading) if scan::stamp(&self.paths)? == reading.stamp => return Ok(reading),
                 Ok(_) => last = DocumentsError::Unstable,
                 // A file that went away between listing and reading: the set moved.
                 Err(error @ DocumentsError::Io { .. }) => last = error,

@@ -61,6 +61,7 @@ impl Office {
             generation: 1,
             entries: entries.collect(),
             problems: Vec::new(),
+            ..Registry::default()
         });
         let token = crate::token::create(&*store, "one", 0, hash, now)
             .await

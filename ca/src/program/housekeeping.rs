@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use identity::material::MaterialWriter;
 use identity::renewal::{Timetable, retry_without};
-use runtime::documents::{DocumentSource, DocumentWatch};
+use runtime::documents::{DocumentSource, DocumentWatch, DocumentsError, Edition};
 use runtime::health::{ConditionHandle, Readiness};
 use runtime::lifecycle::Lifecycle;
 use tokio::task::JoinSet;
@@ -205,15 +205,12 @@ impl Housekeeping {
         }
     }
 
-    fn read_entries(
-        &self,
-        edition: Result<Vec<policies::source::SourceFile>, runtime::documents::DocumentsError>,
-    ) {
+    fn read_entries(&self, edition: Result<Edition, DocumentsError>) {
         let previous = self.issuance.registry();
         let registry = match edition {
-            Ok(files) => {
+            Ok(edition) => {
                 let domain = self.issuance.trust_domain();
-                let (registry, findings) = entries::next(&previous, &files, domain);
+                let (registry, findings) = entries::next(&previous, &edition, domain);
                 for finding in findings.iter().filter(|finding| finding.is_error()) {
                     tracing::error!("{finding}");
                 }
@@ -221,8 +218,10 @@ impl Housekeeping {
             }
             Err(error) => crate::registry::Registry {
                 generation: previous.generation,
+                edition: previous.edition,
                 entries: previous.entries.clone(),
                 problems: vec![error.to_string()],
+                refused: None,
             },
         };
         match registry.problems.first() {
@@ -344,9 +343,7 @@ impl Housekeeping {
     }
 }
 
-async fn next(
-    entries: &mut Option<DocumentWatch>,
-) -> Option<Result<Vec<policies::source::SourceFile>, runtime::documents::DocumentsError>> {
+async fn next(entries: &mut Option<DocumentWatch>) -> Option<Result<Edition, DocumentsError>> {
     match entries {
         Some(watch) => watch.next().await,
         None => std::future::pending().await,

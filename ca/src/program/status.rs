@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use http::StatusCode;
 use identity::material::MaterialReader;
 use runtime::admin::AdminResponse;
+use runtime::documents::EditionId;
 use runtime::health::{Readiness, Waiting};
 use serde::Serialize;
 
@@ -71,7 +72,10 @@ struct Bundle {
 #[serde(rename_all = "camelCase")]
 struct Entries {
     generation: u64,
+    edition: Option<EditionId>,
     count: usize,
+    /// The edition that was refused since; its problems stand below.
+    refused: Option<EditionId>,
     problems: Vec<String>,
 }
 
@@ -108,7 +112,9 @@ impl Source {
             },
             entries: Entries {
                 generation: registry.generation,
+                edition: registry.edition,
                 count: registry.entries.len(),
+                refused: registry.refused,
                 problems: registry.problems.clone(),
             },
             issued: totals.issued,

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use policies::diagnostic::Diagnostic;
+use runtime::documents::EditionId;
 use serde::Serialize;
 
 use super::{PolicyState, RejectionReason};
@@ -13,6 +14,8 @@ use super::{PolicyState, RejectionReason};
 pub struct PolicyStatus {
     /// The generation in force; 0 while there is none.
     pub generation: u64,
+    /// The content in force: the same for every process that reads the same files.
+    pub edition: Option<EditionId>,
     /// When it was loaded.
     pub loaded_at: Option<String>,
     /// How many documents it has.
@@ -29,6 +32,8 @@ pub struct PolicyStatus {
 pub struct RejectedStatus {
     /// When it was refused.
     pub at: String,
+    /// The content that was refused; `null` when the files could not be read.
+    pub edition: Option<EditionId>,
     /// Why the files could not be read; `null` when they could.
     pub error: Option<String>,
     /// Every finding.
@@ -40,6 +45,7 @@ impl PolicyStatus {
         let snapshot = state.snapshot.as_deref();
         Self {
             generation: snapshot.map_or(0, |s| s.generation),
+            edition: state.edition.as_ref().map(|edition| edition.id),
             loaded_at: snapshot.map(|s| rfc3339(s.loaded_at)),
             documents: snapshot.map_or(0, |s| s.documents),
             warnings: snapshot.map(|s| s.warnings.clone()).unwrap_or_default(),
@@ -51,6 +57,7 @@ impl PolicyStatus {
                 };
                 RejectedStatus {
                     at: rfc3339(rejection.at),
+                    edition: rejection.edition,
                     error,
                     diagnostics,
                 }

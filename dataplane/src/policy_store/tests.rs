@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use policies::source::SourceFile;
+
 use super::*;
 use crate::snapshot::Role;
 use crate::testing::{Documents, context};
@@ -25,6 +27,10 @@ fn documents(port: u16) -> String {
     let mut documents = Documents::new();
     documents.endpoint(([127, 0, 0, 1], port).into(), None);
     documents.yaml()
+}
+
+fn edition(name: &str, text: &str) -> Edition {
+    vec![SourceFile::new(name, text)].into()
 }
 
 #[tokio::test]
@@ -98,9 +104,13 @@ async fn unreadable_documents_are_no_policy() {
 fn editions_can_be_applied_by_hand() {
     let registry = Registry::new();
     let store = PolicyStore::fixed(context(Role::Gateway), &registry).unwrap();
-    assert!(store.apply(Ok(Vec::new())));
-    assert!(!store.apply(Ok(vec![SourceFile::new("x.yaml", "a: [")])));
+    assert!(store.apply(Ok(Edition::default())));
+    assert!(!store.apply(Ok(edition("x.yaml", "a: ["))));
     assert_eq!(store.snapshot().unwrap().generation, 1);
+    let status = store.status();
+    assert_eq!(status.edition, Some(Edition::default().id));
+    let refused = status.rejected.unwrap().edition;
+    assert_eq!(refused, Some(edition("x.yaml", "a: [").id));
     assert!(store.snapshot().unwrap().listeners.is_some());
     store.reload();
 }
@@ -110,17 +120,17 @@ async fn a_lost_directory_does_not_lift_every_policy() {
     let registry = Registry::new();
     let store = PolicyStore::fixed(context(Role::Sidecar), &registry).unwrap();
     assert!(
-        store.apply(Ok(Vec::new())),
+        store.apply(Ok(Edition::default())),
         "a mesh may begin without policies"
     );
-    let file = SourceFile::new("mesh.yaml", documents(7001));
-    assert!(store.apply(Ok(vec![file.clone()])));
-    assert!(!store.apply(Ok(Vec::new())));
+    let good = edition("mesh.yaml", &documents(7001));
+    assert!(store.apply(Ok(good.clone())));
+    assert!(!store.apply(Ok(Edition::default())));
     assert_eq!(store.snapshot().unwrap().generation, 2);
     let status = serde_json::to_value(store.status()).unwrap();
     assert!(
         status["rejected"].to_string().contains("gone at once"),
         "{status}"
     );
-    assert!(store.apply(Ok(vec![file])));
+    assert!(store.apply(Ok(good)));
 }

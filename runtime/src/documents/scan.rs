@@ -5,23 +5,64 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use policies::source::SourceFile;
 
-use super::{DEEPEST, DocumentsError, LARGEST_SET, LONGEST_FILE, MOST_FILES};
+use super::{DEEPEST, DocumentsError, Edition, LARGEST_SET, LONGEST_FILE, MOST_FILES};
+
+/// No file system in use has a coarser clock (FAT counts two seconds).
+const GRAIN: Duration = Duration::from_secs(3);
 
 /// What the file system says about a set, cheap to take and to compare.
 pub(super) type Stamp = Vec<FileStamp>;
 
-/// What the file system says about one file. `real` moves when a symbolic link on the way is swapped.
+/// What the file system says about one file. The inode is that of the file itself: it is another one when a symbolic
+/// link on the way is swapped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FileStamp {
     pub(super) path: PathBuf,
-    real: PathBuf,
     inode: (u64, u64),
     len: u64,
     modified: (i64, i64),
     changed: (i64, i64),
+}
+
+impl FileStamp {
+    /// Whether a change at `moment` or later would surely show in the stamp: clocks of file systems have a grain, and
+    /// within one grain a file can change without a trace.
+    fn is_older_than_grain(&self, moment: SystemTime) -> bool {
+        let since = moment
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let trusted = since.saturating_sub(GRAIN).as_secs();
+        let trusted = i64::try_from(trusted).unwrap_or(i64::MAX);
+        self.modified.0 < trusted && self.changed.0 < trusted
+    }
+}
+
+/// A set as it was read at one moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reading {
+    pub(super) stamp: Stamp,
+    /// By file of the stamp: whether an equal stamp later means an equal content.
+    trusted: Vec<bool>,
+    pub(super) edition: Edition,
+}
+
+impl Reading {
+    /// Whether an equal stamp later means an equal set.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.trusted.iter().all(|trusted| *trusted)
+    }
+
+    /// The text of a file that surely has not changed since.
+    fn unchanged(&self, file: &FileStamp) -> Option<&SourceFile> {
+        let known = |stamp: &FileStamp| stamp.path.cmp(&file.path);
+        let position = self.stamp.binary_search_by(known).ok()?;
+        let trusted = *self.trusted.get(position)? && self.stamp.get(position)? == file;
+        self.edition.files.get(position).filter(|_| trusted)
+    }
 }
 
 /// Lists the documents below `paths`, sorted, each once.
@@ -85,7 +126,6 @@ fn stamp_file(path: &Path, about: &Metadata) -> Result<FileStamp, DocumentsError
     }
     Ok(FileStamp {
         path: path.to_owned(),
-        real: std::fs::canonicalize(path).map_err(failed(path))?,
         inode: (about.dev(), about.ino()),
         len: about.len(),
         modified: (about.mtime(), about.mtime_nsec()),
@@ -93,13 +133,24 @@ fn stamp_file(path: &Path, about: &Metadata) -> Result<FileStamp, DocumentsError
     })
 }
 
-/// Reads what `stamp` listed.
-pub(super) fn read(stamp: &Stamp) -> Result<Vec<SourceFile>, DocumentsError> {
+/// Reads what `stamp` listed; texts of files that have not changed since `before` are shared with it.
+pub(super) fn read(
+    paths: &[PathBuf],
+    stamp: Stamp,
+    before: &Reading,
+) -> Result<Reading, DocumentsError> {
+    let now = SystemTime::now();
     let mut total: u64 = 0;
     let mut files = Vec::with_capacity(stamp.len());
-    for file in stamp {
-        let text = read_text(&file.path)?;
-        total = total.saturating_add(text.len().try_into().unwrap_or(u64::MAX));
+    for file in &stamp {
+        let read = match before.unchanged(file) {
+            Some(known) => known.clone(),
+            None => SourceFile {
+                name: Arc::from(file.path.to_string_lossy()),
+                text: Arc::from(read_text(&file.path)?),
+            },
+        };
+        total = total.saturating_add(read.text.len().try_into().unwrap_or(u64::MAX));
         if total > LARGEST_SET {
             return Err(DocumentsError::TooLarge {
                 path: file.path.clone(),
@@ -107,12 +158,16 @@ pub(super) fn read(stamp: &Stamp) -> Result<Vec<SourceFile>, DocumentsError> {
                 limit: LARGEST_SET,
             });
         }
-        files.push(SourceFile {
-            name: Arc::from(file.path.to_string_lossy()),
-            text: Arc::from(text),
-        });
+        files.push(read);
     }
-    Ok(files)
+    Ok(Reading {
+        trusted: stamp
+            .iter()
+            .map(|file| file.is_older_than_grain(now))
+            .collect(),
+        stamp,
+        edition: Edition::below(paths, files),
+    })
 }
 
 fn read_text(path: &Path) -> Result<String, DocumentsError> {

@@ -86,6 +86,7 @@ async fn next(watch: &mut DocumentWatch) -> Result<Vec<SourceFile>, DocumentsErr
         .await
         .expect("an edition within ten seconds")
         .expect("the watch lives")
+        .map(|edition| edition.files)
 }
 
 async fn nothing(watch: &mut DocumentWatch) {
@@ -170,4 +171,111 @@ async fn an_editor_that_replaces_the_file_is_followed() {
         fs::rename(&temporary, &file).unwrap();
         assert_eq!(&*next(&mut watch).await.unwrap()[0].text, text);
     }
+}
+
+/// How soon a change has to be delivered, so that it is in force within a second with the compilation.
+const SOON: Duration = Duration::from_millis(900);
+
+/// The text of the next edition, which must come soon after `change`.
+async fn soon(watch: &mut DocumentWatch, change: impl FnOnce()) -> Vec<String> {
+    let begun = std::time::Instant::now();
+    change();
+    let files = next(watch).await.unwrap();
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    files.iter().map(|file| file.text.to_string()).collect()
+}
+
+#[tokio::test]
+async fn what_the_kernel_does_not_tell_is_found_soon() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let file = elsewhere.path().join("real.yaml");
+    fs::write(&file, "one").unwrap();
+    // Events tell of directory entries; the file behind the link changes in a directory that nobody watches.
+    std::os::unix::fs::symlink(&file, root.path().join("a.yaml")).unwrap();
+    let mut watch = DocumentSource::new(vec![root.path().into()])
+        .watch()
+        .unwrap();
+    assert_eq!(&*next(&mut watch).await.unwrap()[0].text, "one");
+    for text in ["two", "six", "ten"] {
+        let texts = soon(&mut watch, || fs::write(&file, text).unwrap()).await;
+        assert_eq!(texts, [text]);
+    }
+}
+
+#[tokio::test]
+async fn a_change_without_a_trace_in_the_stamp_is_found() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("a.yaml");
+    fs::write(&file, "one").unwrap();
+    let source = DocumentSource::new(vec![root.path().into()]);
+    let reading = source.read_stamped(&scan::Reading::default()).unwrap();
+    assert!(!reading.is_trusted(), "it was written this moment");
+    // As a second write within the same tick of the file system's clock: another text, the same stamp.
+    let mut stale = reading;
+    stale.edition = vec![SourceFile::new(file.to_str().unwrap(), "old")].into();
+    let again = source.read_stamped(&stale).unwrap();
+    assert_eq!(again.stamp, stale.stamp);
+    assert_eq!(&*again.edition.files[0].text, "one");
+}
+
+#[tokio::test]
+async fn old_files_are_not_read_again() {
+    let root = tempfile::tempdir().unwrap();
+    let (old, new) = (root.path().join("a.yaml"), root.path().join("b.yaml"));
+    fs::write(&old, "one").unwrap();
+    fs::write(&new, "one").unwrap();
+    let source = DocumentSource::new(vec![root.path().into()]);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let first = source.read_stamped(&scan::Reading::default()).unwrap();
+    assert!(first.is_trusted());
+    fs::write(&new, "two").unwrap();
+    let second = source.read_stamped(&first).unwrap();
+    let shared = |position: usize| {
+        let text = |reading: &scan::Reading| Arc::clone(&reading.edition.files[position].text);
+        Arc::ptr_eq(&text(&first), &text(&second))
+    };
+    assert!(shared(0));
+    assert!(!shared(1));
+    assert_eq!(&*second.edition.files[1].text, "two");
+    assert_ne!(first.edition.id, second.edition.id);
+}
+
+#[tokio::test]
+async fn writes_renames_and_removals_are_delivered_soon() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("a.yaml");
+    fs::write(&file, "one").unwrap();
+    let mut watch = DocumentSource::new(vec![root.path().into()])
+        .watch()
+        .unwrap();
+    assert!(next(&mut watch).await.is_ok());
+    let texts = soon(&mut watch, || fs::write(&file, "in place").unwrap()).await;
+    assert_eq!(texts, ["in place"]);
+    let texts = soon(&mut watch, || {
+        let new = root.path().join("a.new");
+        fs::write(&new, "renamed").unwrap();
+        fs::rename(new, &file).unwrap();
+    })
+    .await;
+    assert_eq!(texts, ["renamed"]);
+    let texts = soon(&mut watch, || {
+        fs::create_dir(root.path().join("deep")).unwrap();
+        fs::write(root.path().join("deep/b.yaml"), "deep").unwrap();
+    })
+    .await;
+    assert_eq!(texts, ["renamed", "deep"]);
+    let texts = soon(&mut watch, || fs::remove_file(&file).unwrap()).await;
+    assert_eq!(texts, ["deep"]);
+    // A whole directory in the place of another, whose events nobody was promised.
+    let texts = soon(&mut watch, || {
+        let other = root.path().join("other");
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join("b.yaml"), "other").unwrap();
+        fs::rename(root.path().join("deep"), root.path().join("gone")).unwrap();
+        fs::rename(other, root.path().join("deep")).unwrap();
+        fs::remove_dir_all(root.path().join("gone")).unwrap();
+    })
+    .await;
+    assert_eq!(texts, ["other"]);
 }

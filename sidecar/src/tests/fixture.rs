@@ -139,7 +139,7 @@ impl Sidecar {
         };
         let store = PolicyStore::fixed(context, &registry).unwrap();
         let files = vec![SourceFile::new("test.yaml", documents)];
-        assert!(store.apply(Ok(files)), "{:?}", store.state());
+        assert!(store.apply(Ok(files.into())), "{:?}", store.state());
         let life = Lifecycle::new(SOON);
         let proxy = Arc::new(Proxy {
             store,

@@ -312,7 +312,7 @@ async fn plaintext_ends_when_mtls_becomes_strict() {
         .unwrap();
     assert_eq!(status(&until(&mut plain, "[]").await), "200");
     let strict = policies::source::SourceFile::new("test.yaml", mtls("STRICT"));
-    assert!(product.proxy.store.apply(Ok(vec![strict])));
+    assert!(product.proxy.store.apply(Ok(vec![strict].into())));
     let answer = exchange(plain, "GET /api/a HTTP/1.1\r\nHost: p\r\n\r\n").await;
     assert_eq!(status(&answer), "403", "{answer}");
     assert!(answer.contains("connection: close\r\n"), "{answer}");
