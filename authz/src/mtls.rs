@@ -117,6 +117,11 @@ impl MtlsModes {
             .map_or(self.workload, |(_, mode)| *mode)
     }
 
+    /// The ports with a mode of their own, ascending.
+    pub fn ports(&self) -> impl Iterator<Item = (u16, MtlsMode)> {
+        self.ports.iter().copied()
+    }
+
     /// The mode of every port without one of its own.
     pub const fn for_workload(&self) -> MtlsMode {
         self.workload

@@ -103,6 +103,13 @@ impl PolicySet {
         }
     }
 
+    /// Namespace and name of each policy that selects the workload, in the order in which they are asked.
+    pub fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.policies
+            .iter()
+            .map(|policy| (&*policy.namespace, &*policy.name))
+    }
+
     /// How many policies select the workload.
     pub fn policies(&self) -> usize {
         self.policies.len()

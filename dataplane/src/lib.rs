@@ -14,6 +14,7 @@ pub mod forward;
 pub mod headers;
 pub mod identity_status;
 pub mod local_reply;
+pub mod pages;
 pub mod policy_store;
 pub mod random;
 pub mod resolve;

@@ -16,6 +16,7 @@ use runtime::documents::{
 };
 use runtime::published::Published;
 
+pub(crate) use status::rfc3339;
 pub use status::{PolicyStatus, RejectedStatus};
 
 use crate::snapshot::{ProxyContext, Snapshot};

@@ -8,7 +8,8 @@ use runtime::metrics::Metrics;
 
 use crate::status::StatusSources;
 
-/// The pages: `/metrics`, `/healthz/ready`, `/livez`, `/version`, `/status`, `/logging`, and the actions
+/// The pages: `/metrics`, `/healthz/ready`, `/livez`, `/version`, `/status`, `/snapshot`,
+/// `/documents`, `/logging`, and the actions
 /// `/reload` and `/identity/renew`.
 pub(crate) fn pages(
     sources: &StatusSources,
@@ -19,7 +20,7 @@ pub(crate) fn pages(
     let shown = sources.clone();
     let lifecycle = lifecycle.clone();
     let keeper = sources.keeper.clone();
-    Admin::builder()
+    dataplane::pages::add(Admin::builder(), &sources.policies)
         .metrics(metrics)
         .readiness(sources.readiness.clone())
         .version("gateway", env!("CARGO_PKG_VERSION"))

@@ -98,3 +98,15 @@ pub enum PathNormalization {
     /// `DECODE_AND_MERGE_SLASHES`: `%2f` and `%5c` decoded first.
     DecodeAndMergeSlashes,
 }
+
+impl PathNormalization {
+    /// As in `pathNormalization.normalization`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "NONE",
+            Self::Base => "BASE",
+            Self::MergeSlashes => "MERGE_SLASHES",
+            Self::DecodeAndMergeSlashes => "DECODE_AND_MERGE_SLASHES",
+        }
+    }
+}

@@ -6,7 +6,6 @@ mod edit;
 mod redact;
 mod yaml;
 
-use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ pub use edit::{Edit, change, extract};
 pub use redact::{REDACTED, is_secret_name, redact};
 pub use yaml::to_yaml;
 
-use crate::source::{Location, SourceFile};
+use crate::source::{Location, Position, SourceFile};
 use crate::yaml::{self as tree, Node};
 
 /// One document as it is written.
@@ -100,18 +99,66 @@ pub fn documents(files: &[SourceFile]) -> Vec<RawDocument> {
 
 /// The documents of one file.
 pub fn documents_of(file: &SourceFile, found: &mut Vec<RawDocument>) {
-    let unread = RefCell::new(Vec::new());
-    let extents = tree::extents(&file.text);
-    for node in tree::documents(file, &mut unread.borrow_mut()) {
-        let line = node.position.line;
-        let extent = extents.iter().find(|extent| extent.first == line).copied();
-        document(&node, file, extent, found);
+    each(file, &mut |document, _| found.push(document));
+}
+
+/// The documents of one file with the place of each of their values: `spec.http[0].timeout` and where it stands.
+pub fn values_of(file: &SourceFile) -> Vec<(RawDocument, Vec<(String, Position)>)> {
+    let mut found = Vec::new();
+    each(file, &mut |document, node| {
+        let mut values = Vec::new();
+        leaves(node, &mut String::new(), &mut values);
+        found.push((document, values));
+    });
+    found
+}
+
+fn leaves(node: &Node, path: &mut String, found: &mut Vec<(String, Position)>) {
+    let length = path.len();
+    match &node.value {
+        tree::Value::Mapping(entries) => {
+            for entry in entries {
+                // As in the paths of findings: a key with a dot stands in quotes.
+                match (entry.key.contains('.'), path.is_empty()) {
+                    (true, _) => path.extend(["[\"", &entry.key, "\"]"]),
+                    (false, true) => path.push_str(&entry.key),
+                    (false, false) => path.extend([".", &entry.key]),
+                }
+                leaves(&entry.value, path, found);
+                path.truncate(length);
+            }
+        }
+        tree::Value::Sequence(items) => {
+            for (index, item) in items.iter().enumerate() {
+                path.extend(["[", &index.to_string(), "]"]);
+                leaves(item, path, found);
+                path.truncate(length);
+            }
+        }
+        tree::Value::Scalar { .. } => found.push((path.clone(), node.position)),
     }
 }
 
-fn document(node: &Node, file: &SourceFile, extent: Option<Extent>, found: &mut Vec<RawDocument>) {
+fn each(file: &SourceFile, found: &mut dyn FnMut(RawDocument, &Node)) {
+    let extents = tree::extents(&file.text);
+    // What is wrong with the text is said where it is loaded.
+    let mut unread = Vec::new();
+    tree::documents(file, &mut unread, |node| {
+        let line = node.position.line;
+        let position = extents.binary_search_by_key(&line, |extent| extent.first);
+        let extent = position.ok().and_then(|at| extents.get(at)).copied();
+        document(node, file, extent, found);
+    });
+}
+
+fn document(
+    node: &Node,
+    file: &SourceFile,
+    extent: Option<Extent>,
+    found: &mut dyn FnMut(RawDocument, &Node),
+) {
     let text = |node: &Node, key: &str| match &child(node, key)?.value {
-        tree::Value::Scalar { text, .. } => Some(text.to_string()),
+        tree::Value::Scalar { text, .. } => Some(text.clone()),
         _ => None,
     };
     let (Some(api_version), Some(kind)) = (text(node, "apiVersion"), text(node, "kind")) else {
@@ -127,7 +174,7 @@ fn document(node: &Node, file: &SourceFile, extent: Option<Extent>, found: &mut 
     }
     let metadata = child(node, "metadata");
     let of_metadata = |key: &str| metadata.and_then(|metadata| text(metadata, key));
-    found.push(RawDocument {
+    let document = RawDocument {
         api_version,
         kind,
         namespace: of_metadata("namespace"),
@@ -135,7 +182,8 @@ fn document(node: &Node, file: &SourceFile, extent: Option<Extent>, found: &mut 
         at: Location::spanning(Arc::clone(&file.name), node.position, node.end),
         extent,
         value: json(node),
-    });
+    };
+    found(document, node);
 }
 
 fn child<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
@@ -151,12 +199,12 @@ fn child<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
 /// The JSON of a tree, by YAML 1.2's core schema. The depth is bounded since the tree was read.
 fn json(node: &Node) -> serde_json::Value {
     match &node.value {
-        tree::Value::Scalar { text, quoted: true } => text.to_string().into(),
+        tree::Value::Scalar { text, quoted: true } => text.clone().into(),
         tree::Value::Scalar { text, .. } => plain(text),
         tree::Value::Sequence(items) => items.iter().map(json).collect(),
         tree::Value::Mapping(entries) => {
             let pairs = entries.iter();
-            let pairs = pairs.map(|entry| (entry.key.to_string(), json(&entry.value)));
+            let pairs = pairs.map(|entry| (entry.key.clone(), json(&entry.value)));
             serde_json::Value::Object(pairs.collect::<Map<_, _>>())
         }
     }

@@ -2,8 +2,10 @@
 
 mod action;
 mod compile;
+mod explain;
 mod headers;
 mod hosts;
+mod inspect;
 mod matching;
 mod prefixes;
 mod rewrite;
@@ -17,7 +19,9 @@ pub use action::{DirectResponse, Redirect, RouteAction, WeightedCluster, Weighte
 pub(crate) use compile::{
     MESH, Owners, bound_hosts, is_bound_to_mesh, qualified_gateway, server_host,
 };
+pub use explain::{Explanation, Mismatch, Step};
 pub use headers::HeaderOps;
+pub use inspect::{HostRoutes, ListedRoute, PortOf};
 pub(crate) use matching::{Condition, Text};
 pub use rewrite::{PathRewrite, Rewrite};
 pub(crate) use rules::{Listener, condition, holds, implied_port};

@@ -284,6 +284,7 @@ proptest! {
             }
             let mut view = with_headers(&host, &path, &map);
             view.method = method;
+            support::explains(&compiled, &view);
             let found = compiled.routes.find(&view).map(|route| match &route.action {
                 RouteAction::DirectResponse(response) => response.status.as_u16(),
                 other => panic!("{other:?}"),

@@ -17,7 +17,10 @@ use support::{gateway, request, seeds_002, sidecar, try_gateway, try_sidecar, wi
 
 /// Where a request goes: cluster names, or what is answered.
 fn answer(compiled: &Compiled, host: &str, path: &str, headers: &HeaderMap) -> String {
-    let Some(route) = compiled.routes.find(&with_headers(host, path, headers)) else {
+    let request = with_headers(host, path, headers);
+    let found = compiled.routes.find(&request);
+    support::explains(compiled, &request);
+    let Some(route) = found else {
         return "404".to_owned();
     };
     match &route.action {
@@ -464,5 +467,103 @@ fn seed_004_with_the_services_it_names() {
     assert_eq!(
         plain(&compiled, "order-service", "/api/orders"),
         format!("1*outbound|8084||{host}")
+    );
+}
+
+#[test]
+fn an_explanation_says_what_kept_each_rule_from_matching() {
+    let compiled = sidecar(&seeds_002());
+    let mut headers = HeaderMap::new();
+    headers.insert("x-canary", "no".parse().unwrap());
+    let request = with_headers("product-service", "/api/products", &headers);
+    let explanation = compiled.routes.explain(&request);
+    assert!(explanation.host_is_known && explanation.behind.is_empty());
+    let told: Vec<String> = explanation
+        .steps
+        .iter()
+        .flat_map(|step| &step.mismatches)
+        .map(|found| format!("{} {} {:?}", found.field, found.wanted, found.found))
+        .collect();
+    assert_eq!(
+        told[0], "headers[x-canary] exact \"true\" Some(\"no\")",
+        "{told:?}"
+    );
+    assert!(explanation.route().is_some());
+    let other = compiled
+        .routes
+        .explain(&with_headers("nobody", "/", &headers));
+    assert!(!other.host_is_known && other.steps.is_empty() && other.route().is_none());
+}
+
+#[test]
+fn a_table_lists_its_hosts_with_conditions_and_without_secrets() {
+    let compiled = gateway(
+        "apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: g, namespace: my-app}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*.example.com', a.example.com]}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: v, namespace: my-app}
+spec:
+  hosts: ['*.example.com']
+  gateways: [g]
+  http:
+    - match:
+        - uri: {regex: '/x.*'}
+          headers: {authorization: {prefix: 'Bearer s3cr3t'}, x-a: {exact: b}}
+          withoutHeaders: {x-b: {}}
+          queryParams: {q: {exact: '1'}}
+      headers: {request: {set: {x-token: s3cr3t, x-c: d}}}
+      directResponse: {status: 200}
+    - directResponse: {status: 404}
+",
+    );
+    let listed = compiled.routes.hosts();
+    let hosts: Vec<String> = listed
+        .iter()
+        .flat_map(|list| {
+            list.hosts
+                .iter()
+                .map(|host| format!("{:?} {host}", list.port))
+        })
+        .collect();
+    assert_eq!(
+        hosts,
+        ["Number(80) a.example.com", "Number(80) *.example.com"]
+    );
+    let routes: Vec<_> = listed[0].routes().collect();
+    let conditions = routes[0].conditions();
+    assert_eq!(
+        conditions,
+        serde_json::json!({
+            "uri": {"regex": "/x.*"},
+            "headers": {"authorization": "<redacted>", "x-a": {"exact": "b"}},
+            "withoutHeaders": {"x-b": {"present": true}},
+            "queryParams": {"q": {"exact": "1"}},
+        })
+    );
+    let changes = routes[0].route.request_headers.described();
+    assert_eq!(
+        changes["set"],
+        serde_json::json!({"x-token": "<redacted>", "x-c": "d"})
+    );
+    assert_eq!(routes[1].conditions(), serde_json::json!({}));
+    let mut headers = HeaderMap::new();
+    headers.insert("authorization", "Basic 0ther".parse().unwrap());
+    let explanation = format!(
+        "{:?}",
+        compiled
+            .routes
+            .explain(&with_headers("a.example.com", "/x", &headers))
+            .steps[0]
+            .mismatches
+    );
+    assert!(
+        !explanation.contains("s3cr3t") && !explanation.contains("0ther"),
+        "{explanation}"
     );
 }

@@ -3,6 +3,7 @@
 mod guard;
 mod message;
 mod serve;
+mod stream;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -10,24 +11,29 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
+use tokio::sync::Semaphore;
 
 use crate::health::Readiness;
 use crate::log::LogHandle;
 use crate::metrics::Metrics;
 
-pub use message::{AdminRequest, AdminResponse};
+pub use message::{AdminBody, AdminRequest, AdminResponse, Writing};
+pub use stream::Lazy;
 
 type Answer = Pin<Box<dyn Future<Output = AdminResponse> + Send>>;
 type Handler = Arc<dyn Fn(AdminRequest) -> Answer + Send + Sync>;
 
 /// A small HTTP/1.1 server for operators. It shows no secrets and binds to loopback unless told otherwise.
 ///
-/// Bounded: 64 connections, 16 KiB of head, 64 KiB of body, 5 s for the head, 10 s for the body. A request whose
+/// Bounded: 64 connections, 16 KiB of head, 64 KiB of body, 5 s for the head, 10 s for the body, two pages at a time that
+/// are written piece by piece. A request whose
 /// `Host` is a foreign name (while we are on loopback), or a POST with a foreign `Origin`, is refused: a web page must
 /// not reach the port through the operator's browser (DNS rebinding).
 #[derive(Clone)]
 pub struct Admin {
     routes: Arc<BTreeMap<&'static str, Route>>,
+    /// Places for pages that are written piece by piece.
+    streams: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Admin {
@@ -182,6 +188,7 @@ impl AdminBuilder {
     pub fn build(self) -> Admin {
         Admin {
             routes: Arc::new(self.routes),
+            streams: Arc::new(Semaphore::new(stream::PLACES)),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Policy documents on disk: complete sets only, read again when their content changes.
 
 mod edition;
+mod page;
 mod scan;
 mod watch;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use policies::source::SourceFile;
 
 pub use edition::{Edition, EditionId};
+pub use page::page;
 pub use watch::{DocumentWatch, ReloadTrigger};
 
 /// The longest single document file, in bytes.
@@ -22,7 +24,11 @@ pub const MOST_FILES: usize = 10_000;
 /// The deepest directory below a configured path.
 const DEEPEST: usize = 16;
 /// How often a set that keeps changing is read again before we give up.
-const ATTEMPTS: usize = 10;
+const ATTEMPTS: usize = 20;
+
+/// While a file of this name stands in a directory of documents, somebody is changing several of its files: the set is
+/// not read before it is gone. One that is older than a second was forgotten and counts no more.
+pub const HOLD: &str = ".portcullis-hold";
 
 /// The files and directories that a process takes its documents from.
 ///
@@ -100,9 +106,18 @@ impl DocumentSource {
             if attempt > 0 {
                 std::thread::sleep(std::time::Duration::from_millis(20));
             }
+            if scan::is_held(&self.paths) {
+                last = DocumentsError::Unstable;
+                continue;
+            }
             let stamp = scan::stamp(&self.paths)?;
             match scan::read(&self.paths, stamp, before) {
-                Ok(reading) if scan::stamp(&self.paths)? == reading.stamp => return Ok(reading),
+                Ok(reading)
+                    if scan::stamp(&self.paths)? == reading.stamp
+                        && !scan::is_held(&self.paths) =>
+                {
+                    return Ok(reading);
+                }
                 Ok(_) => last = DocumentsError::Unstable,
                 // A file that went away between listing and reading: the set moved.
                 Err(error @ DocumentsError::Io { .. }) => last = error,

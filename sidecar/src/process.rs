@@ -201,7 +201,7 @@ fn admin(parts: &Parts, metrics: Metrics, log: LogHandle) -> Admin {
     let shown = parts.clone();
     let keeper = parts.keeper.clone();
     let store = parts.proxy.store.clone();
-    Admin::builder()
+    dataplane::pages::add(Admin::builder(), &store)
         .metrics(metrics)
         .readiness(parts.readiness.clone())
         .version(COMPONENT, VERSION)

@@ -66,7 +66,7 @@ impl PolicyStatus {
     }
 }
 
-fn rfc3339(time: SystemTime) -> String {
+pub(crate) fn rfc3339(time: SystemTime) -> String {
     jiff::Timestamp::try_from(time)
         .map(|t| format!("{t:.3}"))
         .unwrap_or_default()

@@ -85,6 +85,25 @@ fn the_items_of_a_list_are_documents() {
 }
 
 #[test]
+fn every_value_has_its_place() {
+    let text = "apiVersion: v1\nkind: A\nspec:\n  list:\n  - a: 1\n    b.c: x\n  - [2]\n  none:\n";
+    let (_, values) = values_of(&SourceFile::new("a.yaml", text)).remove(0);
+    let told: Vec<_> = values
+        .iter()
+        .map(|(path, at)| (path.as_str(), at.line, at.column))
+        .collect();
+    assert_eq!(
+        told[2..5],
+        [
+            ("spec.list[0].a", 5, 8),
+            ("spec.list[0][\"b.c\"]", 6, 10),
+            ("spec.list[1][0]", 7, 6)
+        ]
+    );
+    assert_eq!(told[5].0, "spec.none");
+}
+
+#[test]
 fn scalars_have_their_types() {
     let found = of(
         "apiVersion: v1\nkind: A\nx: [1, -2, 0x10, 1.5, 1e3, true, ~, null, '1', \"true\", 10s, yes, 18446744073709551615, !!str 5]\n",

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::rule_list::RuleList;
 use super::{HttpRoute, RequestView, RouteTable, TableKind};
 use crate::host::{HostPattern, split_port};
 
@@ -33,6 +34,22 @@ impl HostTable {
         }
     }
 
+    /// Every pattern with its list, the more exact ones first.
+    pub(crate) fn patterns(&self) -> Vec<(HostPattern, ListIndex)> {
+        let mut exact: Vec<_> = self.exact.iter().collect();
+        let mut suffixes: Vec<_> = self.suffixes.iter().collect();
+        exact.sort();
+        suffixes.sort_by(|(a, _), (b, _)| (b.len(), a).cmp(&(a.len(), b)));
+        let exact = exact
+            .into_iter()
+            .map(|(host, list)| (HostPattern::Exact(host.clone()), *list));
+        let suffixes = suffixes
+            .into_iter()
+            .map(|(suffix, list)| (HostPattern::Suffix(suffix.clone()), *list));
+        let any = self.any.map(|list| (HostPattern::Any, list));
+        exact.chain(suffixes).chain(any).collect()
+    }
+
     /// The list of a host in lower case without port.
     pub(crate) fn get(&self, host: &str) -> Option<ListIndex> {
         if let Some(list) = self.exact.get(host) {
@@ -54,6 +71,13 @@ impl HostTable {
 
 /// The route of a request.
 pub(super) fn find<'a>(table: &'a RouteTable, request: &RequestView<'_>) -> Option<&'a HttpRoute> {
+    rules(table, request)?
+        .find(request)
+        .map(|rule| &*rule.route)
+}
+
+/// The rules of a request's host on its port, in order.
+pub(super) fn rules<'a>(table: &'a RouteTable, request: &RequestView<'_>) -> Option<&'a RuleList> {
     let (host, named_port) = split_port(request.host);
     let port = match table.kind {
         TableKind::Gateway => Some(request.port),
@@ -76,6 +100,8 @@ pub(super) fn find<'a>(table: &'a RouteTable, request: &RequestView<'_>) -> Opti
         (None, TableKind::Sidecar, Some(_)) => table.anywhere.get(host)?,
         (None, TableKind::Gateway, _) => return None,
     };
-    let rules = table.rules.get(usize::try_from(list).ok()?)?;
-    rules.find(request).map(|rule| &*rule.route)
+    table
+        .rules
+        .get(usize::try_from(list).ok()?)
+        .map(|rules| &**rules)
 }

@@ -109,7 +109,7 @@ fn fits(text: Option<&Text>, value: &str) -> bool {
 }
 
 /// Each value of a repeated header is looked at alone, as Envoy does since CVE-2026-26308.
-fn any_value(headers: &HeaderMap, name: &HeaderName, text: &Text) -> bool {
+pub(super) fn any_value(headers: &HeaderMap, name: &HeaderName, text: &Text) -> bool {
     headers
         .get_all(name)
         .iter()
@@ -117,7 +117,7 @@ fn any_value(headers: &HeaderMap, name: &HeaderName, text: &Text) -> bool {
 }
 
 /// For `withoutHeaders` a missing header counts as the empty text, unless presence is asked for.
-fn any_value_or_empty(headers: &HeaderMap, name: &HeaderName, text: &Text) -> bool {
+pub(super) fn any_value_or_empty(headers: &HeaderMap, name: &HeaderName, text: &Text) -> bool {
     if headers.contains_key(name) {
         any_value(headers, name, text)
     } else {
@@ -125,12 +125,16 @@ fn any_value_or_empty(headers: &HeaderMap, name: &HeaderName, text: &Text) -> bo
     }
 }
 
-/// The first parameter of that name, undecoded as in Envoy; `?key` has the empty text.
 fn query_param(query: Option<&str>, name: &str, text: &Text) -> bool {
+    query_value(query, name).is_some_and(|value| text.matches(value.as_bytes()))
+}
+
+/// The first parameter of that name, undecoded as in Envoy; `?key` has the empty text.
+pub(super) fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
     query
         .into_iter()
         .flat_map(|query| query.split('&'))
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .find(|(key, _)| *key == name)
-        .is_some_and(|(_, value)| text.matches(value.as_bytes()))
+        .map(|(_, value)| value)
 }

@@ -108,3 +108,22 @@ pub(crate) fn with_headers<'a>(
         headers,
     }
 }
+
+/// The explanation of a request ends with the route that it gets.
+pub(crate) fn explains(compiled: &Compiled, request: &RequestView<'_>) {
+    let found = compiled.routes.find(request).map(std::ptr::from_ref);
+    let explanation = compiled.routes.explain(request);
+    assert_eq!(
+        explanation.route().map(std::ptr::from_ref),
+        found,
+        "{explanation:?}"
+    );
+    let rejected = explanation
+        .steps
+        .iter()
+        .rev()
+        .skip(usize::from(found.is_some()));
+    for step in rejected {
+        assert!(!step.mismatches.is_empty(), "{step:?}");
+    }
+}

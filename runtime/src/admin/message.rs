@@ -1,5 +1,8 @@
 //! What a page of the admin port receives and answers.
 
+use std::sync::Arc;
+use std::{fmt, io};
+
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde::Serialize;
@@ -17,6 +20,27 @@ pub struct AdminRequest {
     pub body: Bytes,
 }
 
+/// What an answer consists of.
+#[derive(Clone)]
+pub enum AdminBody {
+    /// All of it.
+    Whole(Bytes),
+    /// What this writes, piece by piece: for pages that would be a burden in memory.
+    Streamed(Arc<Writing>),
+}
+
+/// Writes a page. It runs on a thread of its own and is held up while the client reads slowly.
+pub type Writing = dyn Fn(&mut dyn io::Write) -> io::Result<()> + Send + Sync;
+
+impl fmt::Debug for AdminBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(bytes) => f.debug_tuple("Whole").field(bytes).finish(),
+            Self::Streamed(_) => f.write_str("Streamed"),
+        }
+    }
+}
+
 /// An answer.
 #[derive(Clone, Debug)]
 pub struct AdminResponse {
@@ -25,7 +49,7 @@ pub struct AdminResponse {
     /// The media type.
     pub content_type: &'static str,
     /// The body.
-    pub body: Bytes,
+    pub body: AdminBody,
 }
 
 impl AdminRequest {
@@ -48,7 +72,20 @@ impl AdminResponse {
         Self {
             status,
             content_type: "text/plain; charset=utf-8",
-            body: body.into(),
+            body: AdminBody::Whole(body.into()),
+        }
+    }
+
+    /// JSON, indented for people, written piece by piece: lists that are made while they are written need no room.
+    pub fn json_stream(page: impl Serialize + Send + Sync + 'static) -> Self {
+        let writing = move |to: &mut dyn io::Write| {
+            serde_json::to_writer_pretty(&mut *to, &page)?;
+            to.write_all(b"\n")
+        };
+        Self {
+            status: StatusCode::OK,
+            content_type: "application/json",
+            body: AdminBody::Streamed(Arc::new(writing)),
         }
     }
 
@@ -60,7 +97,7 @@ impl AdminResponse {
                 Self {
                     status,
                     content_type: "application/json",
-                    body: text.into(),
+                    body: AdminBody::Whole(text.into()),
                 }
             }
             Err(error) => Self::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),

@@ -5,15 +5,15 @@ use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
+use super::stream::PageBody;
 use super::{Admin, AdminRequest, AdminResponse, guard};
 
 const CONNECTIONS: usize = 64;
@@ -78,10 +78,10 @@ impl Admin {
         }
     }
 
-    async fn handle(&self, request: Request<Incoming>, local: IpAddr) -> Response<Full<Bytes>> {
+    async fn handle(&self, request: Request<Incoming>, local: IpAddr) -> Response<PageBody> {
         let (head, body) = request.into_parts();
         if let Err(reason) = guard::check(&head.method, &head.headers, local) {
-            return finished(AdminResponse::text(StatusCode::FORBIDDEN, reason));
+            return self.finished(AdminResponse::text(StatusCode::FORBIDDEN, reason));
         }
         let body = tokio::time::timeout(BODY_TIME, Limited::new(body, BODY_BYTES).collect()).await;
         let answer = match body {
@@ -101,18 +101,30 @@ impl Admin {
                 AdminResponse::text(StatusCode::REQUEST_TIMEOUT, "the body came too slowly\n")
             }
         };
-        finished(answer)
+        self.finished(answer)
+    }
+
+    fn finished(&self, answer: AdminResponse) -> Response<PageBody> {
+        match PageBody::of(&answer.body, &self.streams) {
+            Some(body) => head(answer.status, answer.content_type, body),
+            None => {
+                let busy = "other large pages are being read; try again in a second\n";
+                let body = PageBody::whole(busy);
+                head(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "text/plain; charset=utf-8",
+                    body,
+                )
+            }
+        }
     }
 }
 
-fn finished(answer: AdminResponse) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(answer.body));
-    *response.status_mut() = answer.status;
+fn head(status: StatusCode, content_type: &'static str, body: PageBody) -> Response<PageBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static(answer.content_type),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,

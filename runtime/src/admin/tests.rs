@@ -88,3 +88,43 @@ async fn strangers_are_bounded() {
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
 }
+
+#[tokio::test]
+async fn a_large_page_is_written_while_it_is_read() {
+    const ROWS: u64 = 200_000;
+    let admin = Admin::builder()
+        .get("/large", |_| async {
+            AdminResponse::json_stream(Lazy(|| 0..ROWS))
+        })
+        .get("/broken", |_| async {
+            AdminResponse::json_stream(Broken(Lazy(|| 0..ROWS)))
+        })
+        .build();
+    let address = started(admin);
+    // A client that never reads holds one place, not the port.
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    let head = format!("GET /large HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    idle.write_all(head.as_bytes()).await.unwrap();
+
+    let (status, body) = ask(address, "GET /large", "").await;
+    assert_eq!(status, 200);
+    assert!(body.contains("199999"));
+
+    let mut cut = TcpStream::connect(address).await.unwrap();
+    let head = format!("GET /broken HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    cut.write_all(head.as_bytes()).await.unwrap();
+    let mut all = Vec::new();
+    cut.read_to_end(&mut all).await.ok();
+    assert!(!all.ends_with(b"0\r\n\r\n"), "half a page has no end");
+}
+
+struct Broken<T>(T);
+
+impl<T: serde::Serialize> serde::Serialize for Broken<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::{Error as _, SerializeSeq as _};
+        let mut list = serializer.serialize_seq(None)?;
+        list.serialize_element(&self.0)?;
+        Err(S::Error::custom("the page cannot be written"))
+    }
+}

@@ -9,8 +9,10 @@ use std::time::{Duration, SystemTime};
 
 use policies::source::SourceFile;
 
-use super::{DEEPEST, DocumentsError, Edition, LARGEST_SET, LONGEST_FILE, MOST_FILES};
+use super::{DEEPEST, DocumentsError, Edition, HOLD, LARGEST_SET, LONGEST_FILE, MOST_FILES};
 
+/// Renaming a few files takes milliseconds.
+const LONGEST_HOLD: Duration = Duration::from_secs(1);
 /// No file system in use has a coarser clock (FAT counts two seconds).
 const GRAIN: Duration = Duration::from_secs(3);
 
@@ -80,6 +82,14 @@ pub(super) fn stamp(paths: &[PathBuf]) -> Result<Stamp, DocumentsError> {
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found.dedup_by(|a, b| a.path == b.path);
     Ok(found)
+}
+
+/// Whether somebody is changing several files of the set at this moment.
+pub(super) fn is_held(paths: &[PathBuf]) -> bool {
+    paths.iter().any(|path| {
+        let held_since = std::fs::metadata(path.join(HOLD)).and_then(|hold| hold.modified());
+        held_since.is_ok_and(|since| since.elapsed().is_ok_and(|age| age < LONGEST_HOLD))
+    })
 }
 
 fn walk(directory: &Path, depth: usize, found: &mut Stamp) -> Result<(), DocumentsError> {

@@ -279,3 +279,34 @@ async fn writes_renames_and_removals_are_delivered_soon() {
     .await;
     assert_eq!(texts, ["other"]);
 }
+
+#[tokio::test]
+async fn a_set_that_is_held_is_read_when_it_is_complete() {
+    let root = tempfile::tempdir().unwrap();
+    let (one, two) = (root.path().join("a.yaml"), root.path().join("b.yaml"));
+    fs::write(&one, "old").unwrap();
+    fs::write(&two, "old").unwrap();
+    let source = DocumentSource::new(vec![root.path().into()]);
+    let hold = root.path().join(HOLD);
+    fs::write(&hold, "").unwrap();
+    fs::write(&one, "new").unwrap();
+    let done = (two.clone(), hold.clone());
+    let writer = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(150));
+        fs::write(done.0, "new").unwrap();
+        fs::remove_file(done.1).unwrap();
+    });
+    let texts: Vec<_> = source
+        .read_all()
+        .unwrap()
+        .into_iter()
+        .map(|file| file.text)
+        .collect();
+    assert_eq!(texts, ["new".into(), "new".into()]);
+    writer.join().unwrap();
+    // Whoever forgot it does not stop everybody for ever.
+    fs::write(&hold, "").unwrap();
+    assert!(matches!(source.read_all(), Err(DocumentsError::Unstable)));
+    std::thread::sleep(Duration::from_millis(700));
+    assert!(source.read_all().is_ok());
+}

@@ -1,0 +1,189 @@
+//! The parts of a snapshot as JSON.
+
+use std::time::Duration;
+
+use policies::cluster::{Cluster, Endpoint, Transport};
+use policies::listener::GatewayServer;
+use policies::route::{
+    HostRoutes, HttpRoute, ListedRoute, PathRewrite, PortOf, Redirect, Rewrite, RouteAction,
+    WeightedClusters,
+};
+use serde_json::{Value, json};
+
+use crate::snapshot::Snapshot;
+
+/// What a gateway listens to; nothing on a sidecar.
+pub(super) fn listeners(snapshot: &Snapshot) -> Vec<Value> {
+    let ports = snapshot.listeners.iter().flat_map(|all| &all.ports);
+    let shown = ports.map(|port| {
+        json!({
+            "port": port.number,
+            "protocol": port.protocol.as_str(),
+            "servers": port.servers.iter().map(server).collect::<Vec<_>>(),
+        })
+    });
+    shown.collect()
+}
+
+fn server(server: &GatewayServer) -> Value {
+    let tls = server.tls.as_ref().map(|tls| {
+        json!({
+            "mode": format!("{:?}", tls.mode).to_uppercase(),
+            "credentialName": *tls.credential_name,
+            "minVersion": format!("TLS{:?}", tls.min_version),
+        })
+    });
+    json!({
+        "gateway": *server.gateway,
+        "name": server.name.as_deref(),
+        "hosts": server.hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "tls": tls,
+        "httpsRedirect": server.https_redirect,
+        "at": server.at.to_string(),
+    })
+}
+
+/// Every host with its routes, in the order in which they are tried.
+pub(super) fn routes(snapshot: &Snapshot) -> Vec<Value> {
+    let listed = snapshot.routes.hosts();
+    listed.iter().map(|hosts| host(snapshot, hosts)).collect()
+}
+
+fn host(snapshot: &Snapshot, hosts: &HostRoutes<'_>) -> Value {
+    json!({
+        "port": match hosts.port {
+            PortOf::Number(number) => json!(number),
+            PortOf::Unnamed => json!("none named"),
+            PortOf::Any => json!("any"),
+        },
+        "hosts": hosts.hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "routes": hosts.routes().map(|listed| route(snapshot, &listed)).collect::<Vec<_>>(),
+    })
+}
+
+fn route(snapshot: &Snapshot, listed: &ListedRoute<'_>) -> Value {
+    let HttpRoute {
+        name,
+        virtual_service,
+        at,
+        action,
+        timeout,
+        rewrite,
+        request_headers,
+        response_headers,
+        ..
+    } = listed.route;
+    let mut shown = json!({
+        "name": name.as_deref(),
+        "virtualService": **virtual_service,
+        "at": at.to_string(),
+        "match": listed.conditions(),
+        "timeout": timeout.map(seconds),
+        "rewrite": rewrite.as_ref().map(rewritten),
+    });
+    let (field, value) = match action {
+        RouteAction::Forward(clusters) => ("forward", weighted(snapshot, clusters)),
+        RouteAction::Redirect(redirect) => ("redirect", redirected(redirect)),
+        RouteAction::DirectResponse(direct) => (
+            "directResponse",
+            json!({"status": direct.status.as_u16(), "bodyBytes": direct.body.len()}),
+        ),
+    };
+    if let Value::Object(map) = &mut shown {
+        map.insert(field.to_owned(), value);
+        for (field, changes) in [
+            ("requestHeaders", request_headers),
+            ("responseHeaders", response_headers),
+        ] {
+            if !changes.is_empty() {
+                map.insert(field.to_owned(), changes.described());
+            }
+        }
+    }
+    shown
+}
+
+fn redirected(redirect: &Redirect) -> Value {
+    json!({"status": redirect.status.as_u16(), "to": redirect.described()})
+}
+
+fn weighted(snapshot: &Snapshot, clusters: &WeightedClusters) -> Value {
+    let shown = clusters.iter().map(|weighted| {
+        let mut shown = json!({
+            "cluster": snapshot.cluster_name(weighted.cluster).map(|name| &**name),
+            "weight": weighted.weight,
+        });
+        if let Value::Object(map) = &mut shown {
+            for (field, changes) in [
+                ("requestHeaders", &weighted.request_headers),
+                ("responseHeaders", &weighted.response_headers),
+            ] {
+                if !changes.is_empty() {
+                    map.insert(field.to_owned(), changes.described());
+                }
+            }
+        }
+        shown
+    });
+    shown.collect()
+}
+
+fn rewritten(rewrite: &Rewrite) -> Value {
+    let path = rewrite.path.as_ref().map(|path| match path {
+        PathRewrite::Prefix { with, .. } => json!({"prefix": with}),
+        PathRewrite::Full(with) => json!({"full": with}),
+        PathRewrite::Regex { pattern, with } => json!({"regex": pattern.as_str(), "with": with}),
+    });
+    let authority = rewrite
+        .authority
+        .as_ref()
+        .map(|authority| String::from_utf8_lossy(authority.as_bytes()));
+    json!({"path": path, "authority": authority})
+}
+
+/// A cluster by its position.
+pub(super) fn cluster(snapshot: &Snapshot, position: usize) -> Option<Value> {
+    let (index, cluster) = snapshot.clusters.iter().nth(position)?;
+    let Cluster {
+        key,
+        endpoints,
+        transport,
+        protocol,
+        connect_timeout,
+        at,
+        ..
+    } = cluster;
+    Some(json!({
+        "name": snapshot.cluster_name(index).map(|name| &**name),
+        "host": *key.host,
+        "port": key.port,
+        "subset": key.subset.as_deref(),
+        "transport": match transport {
+            Transport::Mesh => "mTLS",
+            Transport::Plaintext => "plaintext",
+        },
+        "protocol": protocol.as_str(),
+        "connectTimeout": seconds(*connect_timeout),
+        "at": at.to_string(),
+        "endpoints": endpoints.iter().map(endpoint).collect::<Vec<_>>(),
+    }))
+}
+
+fn endpoint(endpoint: &Endpoint) -> Value {
+    json!({
+        "address": endpoint.address.to_string(),
+        "weight": endpoint.weight,
+        "labels": endpoint.labels,
+        "workload": *endpoint.workload.name,
+        "identity": endpoint.expected.as_deref(),
+        "at": endpoint.at.to_string(),
+    })
+}
+
+/// As documents write it.
+fn seconds(duration: Duration) -> String {
+    match duration.subsec_millis() {
+        0 => format!("{}s", duration.as_secs()),
+        _ => format!("{}ms", duration.as_millis()),
+    }
+}
