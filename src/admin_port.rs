@@ -14,12 +14,28 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// More than any status document of ours.
 const LARGEST: usize = 4 << 20;
 
+/// A page that is as large as the documents are, and how long it may take.
+const LARGEST_PAGE: usize = 512 << 20;
+const PAGE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The body of a successful `GET path` that may be large.
+pub(crate) async fn get_large(address: SocketAddr, path: &str) -> Result<Bytes, String> {
+    let asked = tokio::time::timeout(PAGE_PATIENCE, ask(address, path, LARGEST_PAGE)).await;
+    let (status, body) = asked.map_err(|_elapsed| format!("{address}{path} takes too long"))??;
+    if status.is_success() {
+        Ok(body)
+    } else {
+        let why = String::from_utf8_lossy(&body);
+        Err(format!("{address}{path} answered {status}: {}", why.trim()))
+    }
+}
+
 /// The status and body of `GET path`; an error in words.
 pub(crate) async fn get(
     address: SocketAddr,
     path: &str,
 ) -> Result<(http::StatusCode, Bytes), String> {
-    match tokio::time::timeout(PATIENCE, ask(address, path)).await {
+    match tokio::time::timeout(PATIENCE, ask(address, path, LARGEST)).await {
         Ok(answer) => answer,
         Err(_elapsed) => Err(format!(
             "no answer from {address} within {} s",
@@ -37,7 +53,11 @@ pub(crate) async fn get_json(address: SocketAddr, path: &str) -> Result<serde_js
     serde_json::from_slice(&body).map_err(|error| format!("{address}{path}: {error}"))
 }
 
-async fn ask(address: SocketAddr, path: &str) -> Result<(http::StatusCode, Bytes), String> {
+async fn ask(
+    address: SocketAddr,
+    path: &str,
+    largest: usize,
+) -> Result<(http::StatusCode, Bytes), String> {
     let words = |error: &dyn std::error::Error| format!("{address}: {error}");
     let stream = TcpStream::connect(address)
         .await
@@ -56,7 +76,7 @@ async fn ask(address: SocketAddr, path: &str) -> Result<(http::StatusCode, Bytes
         .await
         .map_err(|error| words(&error))?;
     let status = answer.status();
-    let body = Limited::new(answer.into_body(), LARGEST)
+    let body = Limited::new(answer.into_body(), largest)
         .collect()
         .await
         .map_err(|error| format!("{address}: {error}"))?

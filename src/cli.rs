@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -86,6 +87,47 @@ In VS Code with the YAML extension, in settings.json:
 In any editor with the YAML language server, as the first line of a file:
   # yaml-language-server: $schema=portcullis.schema.json")]
     Schema(Schema),
+    /// Say which route answers a request, and why the earlier ones do not
+    #[command(after_help = "\
+Examples:
+  portcullis route --host shop.test --path /api/products -H x-canary=true
+  portcullis route --host product-service --path / --from mesh --source order-service
+  portcullis route --host shop.test --path '/old?id=1' policies/ services.yaml -o json
+
+Works on files, also of a mesh that does not run. Exits with 0 when a route answers, 1 when none does.")]
+    Route(Route),
+    /// Show documents of a running process or of files, with the place where each is written
+    #[command(after_help = "\
+Examples:
+  portcullis get vs                                     VirtualServices that the gateway has in force
+  portcullis get authorizationpolicies -A -o wide
+  portcullis get vs storefront -o yaml > storefront.yaml
+  portcullis get all --from order-service-sidecar
+  portcullis get dr -f policies/ -o json")]
+    Get(Get),
+    /// Put documents in force in the running mesh
+    #[command(after_help = "\
+Examples:
+  portcullis apply -f canary.yaml
+  portcullis apply -f policies/ --dry-run               show what would change in which file
+  kubectl get vs,dr -o yaml | portcullis apply -f -
+
+The whole set that would result is checked first. Then the files change all at once, and every process is asked until it
+has the new documents in force. If one refuses them, everything is put back. A document that stands in a file already is
+replaced there; a new one gets a file in <dir>/policies/applied.
+
+Exits with 0 when every process has them in force, 1 when something was refused or late, 2 for a wrong command line, 3
+without a mesh.")]
+    Apply(Apply),
+    /// Take documents out of the running mesh
+    #[command(after_help = "\
+Examples:
+  portcullis delete -f canary.yaml
+  portcullis delete vs storefront
+  portcullis delete authorizationpolicy/product-service-policy -n my-app --dry-run
+
+Checked, written and waited for as `apply` does it.")]
+    Delete(Delete),
     /// Print the versions of the command and of the running parts
     #[command(after_help = "\
 Examples:
@@ -223,6 +265,161 @@ pub(crate) struct Run {
     /// The program and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(crate) program: Vec<OsString>,
+}
+
+/// Which proxy routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RouteFrom {
+    /// The ingress gateway.
+    Gateway,
+    /// The sidecar of a workload that calls.
+    Mesh,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Route {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+    /// The request's host, with a port if the client sends one
+    #[arg(long, value_name = "HOST")]
+    pub(crate) host: String,
+    /// The request's path, with its query
+    #[arg(long, value_name = "PATH")]
+    pub(crate) path: String,
+    /// The request's method
+    #[arg(long, short = 'X', value_name = "METHOD", default_value = "GET")]
+    pub(crate) method: String,
+    /// `http` or `https`
+    #[arg(long, value_name = "SCHEME", default_value = "http", value_parser = ["http", "https"])]
+    pub(crate) scheme: String,
+    /// The logical port [default: 80, 443 for https; on a sidecar that of the host]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+    /// A header of the request; may be repeated
+    #[arg(long = "header", short = 'H', value_name = "NAME=VALUE", value_parser = header)]
+    pub(crate) headers: Vec<(String, String)>,
+    /// Which proxy routes
+    #[arg(long, value_enum, default_value_t = RouteFrom::Gateway)]
+    pub(crate) from: RouteFrom,
+    /// The calling workload, with `--from mesh`; its label `app` is its name
+    #[arg(long, value_name = "[NAMESPACE/]NAME")]
+    pub(crate) source: Option<String>,
+    /// A label of the gateway or of the calling workload; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    pub(crate) labels: Vec<Label>,
+    /// The form of the answer
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub(crate) output: Format,
+    /// Files and directories, `-` for standard input [default: the documents of the mesh]
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+}
+
+/// `name=value`, or `name: value` as curl has it.
+fn header(text: &str) -> Result<(String, String), String> {
+    let place = text.find(['=', ':']);
+    let (name, value) = place
+        .and_then(|place| text.split_at_checked(place))
+        .ok_or_else(|| format!("header `{text}` is not `name=value`"))?;
+    let value = value.get(1..).unwrap_or_default().trim_start();
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// How documents are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GetFormat {
+    /// One line per document.
+    Table,
+    /// The same with more columns.
+    Wide,
+    /// Documents that can be applied again.
+    Yaml,
+    /// A document, or a `List` of them.
+    Json,
+    /// `kind.group/name` only.
+    Name,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+    /// The kind by any name that kubectl has (`vs`, `virtualservices`), several with commas, `KIND/NAME`, or `all`
+    #[arg(value_name = "KIND")]
+    pub(crate) kind: String,
+    /// The names of the documents [default: all]
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// The namespace [default: my-app; all with -f]
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+    /// All namespaces
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub(crate) all_namespaces: bool,
+    /// The process to ask, as `portcullis status` names it [default: gateway, and ca for registration entries]
+    #[arg(long, value_name = "PROCESS")]
+    pub(crate) from: Option<String>,
+    /// Files and directories to read instead, `-` for standard input
+    #[arg(
+        short = 'f',
+        long = "filename",
+        value_name = "FILE",
+        conflicts_with = "from"
+    )]
+    pub(crate) files: Vec<PathBuf>,
+    /// The form of the answer
+    #[arg(short, long, value_enum, default_value_t = GetFormat::Table)]
+    pub(crate) output: GetFormat,
+}
+
+/// What `apply` and `delete` have in common.
+#[derive(Debug, Args)]
+pub(crate) struct Changing {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+    /// Check, and print what would change in which file
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// How long every process may take
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    pub(crate) timeout: Duration,
+    /// The form of the answer
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub(crate) output: Format,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    runtime::duration::parse(text).map_err(|error| error.to_string())
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    pub(crate) change: Changing,
+    /// Files and directories, `-` for standard input; may be repeated
+    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// The namespace of documents that name none [default: my-app]
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    #[command(flatten)]
+    pub(crate) change: Changing,
+    /// `KIND NAME…` or `KIND/NAME…`
+    #[arg(value_name = "KIND NAME", conflicts_with = "files")]
+    pub(crate) what: Vec<String>,
+    /// Files and directories that hold the documents, `-` for standard input
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The namespace [default: my-app]
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+    /// A document that is not there is no failure
+    #[arg(long)]
+    pub(crate) ignore_not_found: bool,
 }
 
 #[derive(Debug, Args)]

@@ -10,7 +10,7 @@ use crate::exit::{Context as _, Failure};
 use crate::lock;
 
 /// The name of everything that a mesh puts into its directory; nothing else is ever removed from it.
-const OURS: [&str; 11] = [
+const OURS: [&str; 12] = [
     "ca",
     "gateway",
     "workloads",
@@ -21,6 +21,7 @@ const OURS: [&str; 11] = [
     "logs",
     "mesh.json",
     "up.lock",
+    "apply.lock",
     "mesh.json.new",
 ];
 

@@ -1,21 +1,28 @@
 //! `portcullis`: the one command that people type; every verb calls a library or a module below.
 
 mod admin_port;
+mod apply;
 mod ca_admin;
+mod change;
 mod cli;
 mod completion;
+mod delete;
 mod demo;
 mod directory;
 mod down;
 mod endpoints;
 mod env;
 mod exit;
+mod get;
+mod inputs;
 mod lock;
+mod mesh_set;
 mod names;
 mod parent;
 mod ports;
 mod process_files;
 mod record;
+mod route;
 mod run;
 mod schema;
 mod status;
@@ -52,6 +59,10 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Env(args) => env::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Route(args) => route::run(&args),
+        Command::Get(args) => get::run(&args),
+        Command::Apply(args) => apply::run(&args),
+        Command::Delete(args) => delete::run(&args),
         Command::Version(args) => version::run(&args),
         Command::Ca(args) => program(ca::command::run(args)),
         Command::Gateway(args) => program(gateway::command::run(args)),

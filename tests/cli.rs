@@ -22,6 +22,10 @@ fn help_shows_every_verb_with_examples() {
         "env",
         "run",
         "schema",
+        "route",
+        "get",
+        "apply",
+        "delete",
         "version",
         "completion",
     ] {

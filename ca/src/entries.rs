@@ -62,14 +62,14 @@ pub fn next(
     let registry = match entries {
         Some(entries) => Registry {
             generation: previous.generation + 1,
-            edition: Some(edition.id),
+            documents: Some(Arc::new(edition.clone())),
             entries,
             problems: Vec::new(),
             refused: None,
         },
         None => Registry {
             generation: previous.generation,
-            edition: previous.edition,
+            documents: previous.documents.clone(),
             entries: previous.entries.clone(),
             problems: findings
                 .iter()
@@ -250,7 +250,7 @@ mod tests {
                 "{id}: {findings:?}"
             );
             assert_eq!((after.generation, after.entries.len()), (1, 1), "{id}");
-            assert_eq!(after.edition, Some(edition(GOOD).id), "{id}");
+            assert_eq!(after.edition(), Some(edition(GOOD).id), "{id}");
             assert_eq!(after.refused, Some(edition(&spec).id), "{id}");
             assert_eq!(after.problems.len(), 1);
         }

@@ -241,12 +241,17 @@ fn admin_page(
 ) -> Admin {
     let readiness = status.readiness.clone();
     let reload = life.clone();
+    let documents = status.clone();
     let mut page = Admin::builder()
         .metrics(metrics)
         .readiness(readiness)
         .version("ca", env!("CARGO_PKG_VERSION"))
         .get("/status", move |_| {
             let answer = status.page();
+            async move { answer }
+        })
+        .get("/documents", move |_| {
+            let answer = documents.documents();
             async move { answer }
         })
         .post("/reload", move |_| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use identity::SpiffeId;
-use runtime::documents::EditionId;
+use runtime::documents::{Edition, EditionId};
 
 /// One allowance: whoever proves all selectors may be this identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +25,8 @@ pub struct Entry {
 pub struct Registry {
     /// Counts the sets that were put in force; 0 before the first.
     pub generation: u64,
-    /// The content of the files that the entries are from; none before the first set.
-    pub edition: Option<EditionId>,
+    /// The files that the entries are from; none before the first set.
+    pub documents: Option<Arc<Edition>>,
     /// In the order of the files.
     pub entries: Vec<Entry>,
     /// What is wrong with the files as they are now. If it is not empty after an edit, the last good set is in force.
@@ -36,6 +36,11 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// The content of the files that the entries are from.
+    pub fn edition(&self) -> Option<EditionId> {
+        self.documents.as_ref().map(|documents| documents.id)
+    }
+
     /// The identities that `evidence` entitles to, each once, in the order of the files.
     pub fn entitled(&self, evidence: &BTreeSet<String>) -> Vec<&Entry> {
         let mut found: Vec<&Entry> = Vec::new();

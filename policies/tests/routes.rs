@@ -17,9 +17,9 @@ use support::{gateway, request, seeds_002, sidecar, try_gateway, try_sidecar, wi
 
 /// Where a request goes: cluster names, or what is answered.
 fn answer(compiled: &Compiled, host: &str, path: &str, headers: &HeaderMap) -> String {
-    let request = with_headers(host, path, headers);
-    let found = compiled.routes.find(&request);
-    support::explains(compiled, &request);
+    let asked = with_headers(host, path, headers);
+    let found = compiled.routes.find(&asked);
+    support::explains(compiled, &asked);
     let Some(route) = found else {
         return "404".to_owned();
     };

@@ -218,7 +218,7 @@ impl Housekeeping {
             }
             Err(error) => crate::registry::Registry {
                 generation: previous.generation,
-                edition: previous.edition,
+                documents: previous.documents.clone(),
                 entries: previous.entries.clone(),
                 problems: vec![error.to_string()],
                 refused: None,

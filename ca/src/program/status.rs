@@ -80,6 +80,21 @@ struct Entries {
 }
 
 impl Source {
+    /// The registration entries in force as they are written.
+    pub(super) fn documents(&self) -> AdminResponse {
+        let registry = self.issuance.registry();
+        match &registry.documents {
+            Some(documents) => {
+                let namespace = policies::mesh::Mesh::default().default_namespace;
+                runtime::documents::page(registry.generation, Arc::clone(documents), namespace)
+            }
+            None => AdminResponse::text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no entries are in force yet; see /status\n",
+            ),
+        }
+    }
+
     pub(super) fn page(&self) -> AdminResponse {
         let report = self.readiness.report();
         let authority = self.issuance.authority();
@@ -112,7 +127,7 @@ impl Source {
             },
             entries: Entries {
                 generation: registry.generation,
-                edition: registry.edition,
+                edition: registry.edition(),
                 count: registry.entries.len(),
                 refused: registry.refused,
                 problems: registry.problems.clone(),

@@ -10,7 +10,7 @@ pub(crate) fn extents(text: &str) -> Vec<Extent> {
     // As in the reading itself: a byte order mark is no content.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut found = Vec::new();
-    for chunk in chunks(text) {
+    for chunk in chunks(text, usize::MAX) {
         let mut parser = Parser::new_from_str(chunk.text);
         let lines: Vec<&str> = chunk.text.lines().collect();
         let mut open: Option<Extent> = None;
