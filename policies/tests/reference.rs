@@ -89,3 +89,22 @@ fn the_reference_names_every_field_of_every_kind() {
     }
     assert!(missing.is_empty(), "docs/policies.md lacks {missing:#?}");
 }
+
+#[test]
+fn editors_show_the_words_of_the_reference() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/policies.md");
+    let docs = Docs::parse(&std::fs::read_to_string(path).unwrap());
+    let schema = of(Kind::VirtualService, &docs);
+    let route = &schema["properties"]["spec"]["properties"]["http"]["items"]["properties"];
+    let described = |field: &str| route[field]["description"].as_str().unwrap_or_default();
+    assert!(
+        described("timeout").contains("in force: yes"),
+        "{}",
+        described("timeout")
+    );
+    assert!(
+        described("retries").contains("PC0201"),
+        "{}",
+        described("retries")
+    );
+}

@@ -88,6 +88,16 @@ fn pages() -> Vec<(String, &'static str, Vec<Value>)> {
     found
 }
 
+/// Whatever else documents look like, good or bad: shapes of Istio's samples, fragments of the seeds.
+fn samples() -> Vec<Value> {
+    let texts = files("tests/corpus").into_iter();
+    let texts = texts.filter_map(|path| std::fs::read_to_string(path).ok());
+    texts
+        .filter_map(|text| serde_saphyr::from_multiple(&text).ok())
+        .flat_map(|documents: Vec<Value>| documents)
+        .collect()
+}
+
 fn bundle() -> Validator {
     jsonschema::draft7::new(&all(&Docs::default())).unwrap()
 }
@@ -148,7 +158,7 @@ fn decoders_leave_no_field_without_a_shape() {
         found.retain(|at| !at.starts_with(".status") && !at.starts_with(".metadata."));
         if *kind == Kind::MeshConfig {
             // What configures Envoy and istiod is only named.
-            found.retain(|at| at.is_empty());
+            found.retain(String::is_empty);
         }
         assert_eq!(found, Vec::<String>::new(), "{kind}");
     }
@@ -161,6 +171,23 @@ fn good_documents_are_valid() {
         let problems = problems(&bundle, &document);
         assert!(problems.is_empty(), "{problems:#?}\n{document:#}");
     }
+}
+
+#[test]
+fn samples_that_load_are_valid() {
+    let bundle = bundle();
+    let mut loaded = 0;
+    for document in samples() {
+        if !findings(&document).iter().any(Diagnostic::is_error) {
+            loaded += 1;
+            assert_eq!(
+                problems(&bundle, &document),
+                Vec::<String>::new(),
+                "{document:#}"
+            );
+        }
+    }
+    assert!(loaded > 10, "the samples have moved");
 }
 
 #[test]
@@ -350,7 +377,7 @@ proptest! {
             static BUNDLE: Validator = bundle();
             static CORPUS: Vec<Value> = {
                 let pages = pages().into_iter().flat_map(|(_, _, documents)| documents);
-                corpus().into_iter().chain(pages).collect()
+                corpus().into_iter().chain(pages).chain(samples()).collect()
             };
         }
         let mut document = CORPUS.with(|corpus| which.get(corpus).clone());
