@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use policies::{
     diagnostic::Diagnostic,
-    document::{AuthorizationAction, AuthorizationPolicy, DocumentSet},
+    document::{AuthorizationAction, AuthorizationPolicy, DocumentSet, LabelSelector},
     mesh::Mesh,
 };
 
@@ -28,10 +28,7 @@ pub(super) fn advise(
         {
             continue;
         }
-        let everybody = policy
-            .selector
-            .as_ref()
-            .is_none_or(|selector| selector.is_empty());
+        let everybody = policy.selector.as_ref().is_none_or(LabelSelector::is_empty);
         if policy.meta.namespace == mesh.root_namespace {
             // One that selects everything guards the whole mesh.
             if everybody {

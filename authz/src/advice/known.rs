@@ -1,6 +1,7 @@
 //! What a set says about workloads: labels, ports, accounts, and which of them a policy selects.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use policies::{
     document::{DocumentSet, LabelSelector, Meta, PeerAuthentication},
@@ -137,7 +138,7 @@ impl<'a> Workloads<'a> {
         let candidates = selector
             .match_labels
             .iter()
-            .filter_map(|(name, value)| Some(self.by_label.get(&(name.as_str(), value.as_str()))?))
+            .filter_map(|(name, value)| self.by_label.get(&(name.as_str(), value.as_str())))
             .min_by_key(|numbers| numbers.len());
         candidates
             .into_iter()
@@ -211,7 +212,7 @@ fn peers<'a>(documents: &'a DocumentSet, mesh: &Mesh) -> HashMap<&'a str, Docume
     let is_root = |policy: &PeerAuthentication| policy.meta.namespace == mesh.root_namespace;
     for policy in &documents.peer_authentications {
         let set = peers.entry(&policy.meta.namespace).or_default();
-        set.peer_authentications.push(policy.clone());
+        set.peer_authentications.push(Arc::clone(policy));
     }
     let of_root: Vec<_> = documents
         .peer_authentications

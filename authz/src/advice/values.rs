@@ -12,7 +12,7 @@ pub(super) fn advise(documents: &DocumentSet, found: &mut Vec<Diagnostic>) {
     for policy in &documents.authorization_policies {
         let action = policy.action.value;
         for rule in &policy.rules {
-            for operation in rule.to.iter() {
+            for operation in &rule.to {
                 methods(operation, found);
                 stars(operation, rule, found);
                 prefixes(operation, action, found);
