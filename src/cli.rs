@@ -128,6 +128,12 @@ Examples:
 
 Checked, written and waited for as `apply` does it.")]
     Delete(Delete),
+    /// Check policy documents: every mistake with its place and its cure
+    #[command(after_help = crate::lint::args::EXAMPLES)]
+    Lint(crate::lint::args::Lint),
+    /// Explain a finding's code, with a wrong and a right example
+    #[command(after_help = crate::explain_code::EXAMPLES)]
+    ExplainCode(crate::explain_code::ExplainCode),
     /// Print the versions of the command and of the running parts
     #[command(after_help = "\
 Examples:

@@ -13,8 +13,10 @@ mod down;
 mod endpoints;
 mod env;
 mod exit;
+mod explain_code;
 mod get;
 mod inputs;
+mod lint;
 mod lock;
 mod mesh_set;
 mod names;
@@ -63,6 +65,8 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Get(args) => get::run(&args),
         Command::Apply(args) => apply::run(&args),
         Command::Delete(args) => delete::run(&args),
+        Command::Lint(args) => lint::run(&args),
+        Command::ExplainCode(args) => explain_code::run(&args),
         Command::Version(args) => version::run(&args),
         Command::Ca(args) => program(ca::command::run(args)),
         Command::Gateway(args) => program(gateway::command::run(args)),

@@ -44,6 +44,11 @@ fn coloured(terminal: bool) -> bool {
     terminal && !no_color && !dumb
 }
 
+/// Whether colours fit standard output.
+pub(crate) fn colours() -> bool {
+    coloured(io::stdout().is_terminal())
+}
+
 /// Prints text as it stands to standard output.
 pub(crate) fn print(text: &str) {
     let mut out = io::stdout().lock();

@@ -1,10 +1,7 @@
 //! "Did you mean": the known name that is most like an unknown one.
 
 /// The candidate that is most alike, if any is alike enough to be meant.
-pub(crate) fn nearest<'a>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     near(name, candidates)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

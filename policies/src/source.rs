@@ -28,6 +28,11 @@ impl SourceFile {
 }
 
 impl SourceFile {
+    /// How many documents stand in it, good or bad.
+    pub fn document_count(&self) -> usize {
+        crate::yaml::count(&self.text)
+    }
+
     /// A source from the bytes of a file.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod extents;
 mod parse;
 
 pub(crate) use crate::source::Position;
+pub(crate) use chunks::count;
 pub(crate) use extents::extents;
 pub(crate) use parse::documents;
 

@@ -6,7 +6,7 @@ mod scan;
 mod watch;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use policies::source::SourceFile;
@@ -92,6 +92,17 @@ impl DocumentSource {
     /// different editions never meet.
     pub fn read_all(&self) -> Result<Vec<SourceFile>, DocumentsError> {
         Ok(self.read_stamped(&scan::Reading::default())?.edition.files)
+    }
+
+    /// The files that [`read_all`](Self::read_all) would read now, sorted.
+    pub fn list(&self) -> Result<Vec<PathBuf>, DocumentsError> {
+        let stamp = scan::stamp(&self.paths)?;
+        Ok(stamp.into_iter().map(|file| file.path).collect())
+    }
+
+    /// The bytes of one file within the limits, text or not.
+    pub fn read_bytes(path: &Path) -> Result<Vec<u8>, DocumentsError> {
+        scan::read_bytes(path)
     }
 
     /// As [`Self::read_all`], with the id that every process gives to this content.

@@ -55,6 +55,23 @@ fn lone_returns(line: &str) -> u32 {
     u32::try_from(lone).unwrap_or(u32::MAX - 1)
 }
 
+/// How many documents a text has: parts between markers that hold more than comments.
+pub(crate) fn count(text: &str) -> usize {
+    let mut count = 0;
+    let mut substance = false;
+    for line in text.lines() {
+        let marker = is_marker(line);
+        if marker {
+            count += usize::from(substance);
+            substance = false;
+        }
+        let rest = if marker { line.get(3..) } else { Some(line) };
+        let content = rest.unwrap_or_default().trim();
+        substance |= !(content.is_empty() || content == "..." || content.starts_with(['#', '%']));
+    }
+    count + usize::from(substance)
+}
+
 fn is_marker(line: &str) -> bool {
     is_line(line, "---")
 }
@@ -67,6 +84,18 @@ fn is_line(line: &str, marker: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn comments_are_no_documents() {
+        for (text, number) in [
+            ("", 0),
+            ("# a\n\n# b\n", 0),
+            ("a: 1\n---\n# only this\n---\nb: 2\n", 2),
+            ("---\n--- a\n...\n", 1),
+        ] {
+            assert_eq!(count(text), number, "{text:?}");
+        }
+    }
 
     #[test]
     fn cuts_at_markers_only() {

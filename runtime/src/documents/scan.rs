@@ -181,6 +181,14 @@ pub(super) fn read(
 }
 
 fn read_text(path: &Path) -> Result<String, DocumentsError> {
+    String::from_utf8(read_bytes(path)?).map_err(|error| DocumentsError::NotText {
+        path: path.to_owned(),
+        offset: error.utf8_error().valid_up_to(),
+    })
+}
+
+/// Reads one regular file of bounded length.
+pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, DocumentsError> {
     // Non-blocking, so that a pipe put in the file's place cannot hold the process.
     let file = std::fs::OpenOptions::new()
         .read(true)
@@ -203,10 +211,7 @@ fn read_text(path: &Path) -> Result<String, DocumentsError> {
             limit: LONGEST_FILE,
         });
     }
-    String::from_utf8(bytes).map_err(|error| DocumentsError::NotText {
-        path: path.to_owned(),
-        offset: error.utf8_error().valid_up_to(),
-    })
+    Ok(bytes)
 }
 
 fn too_large(path: &Path, what: &'static str, limit: usize) -> DocumentsError {

@@ -1,0 +1,75 @@
+//! Findings as text and as JSON.
+
+use policies::diagnostic::{Paint, Severity, render_with};
+use policies::source::SourceFile;
+use serde_json::json;
+
+use super::args::Format;
+use super::{Findings, sarif};
+use crate::terminal;
+
+/// The findings in one form; ends with a line break. `fixed` is how many fixes were made, if any were asked for.
+pub(super) fn report(
+    findings: &Findings,
+    files: &[SourceFile],
+    format: Format,
+    fixed: Option<usize>,
+) -> String {
+    match format {
+        Format::Json => {
+            let answer = json!({
+                "documents": findings.documents,
+                "diagnostics": findings.diagnostics,
+            });
+            format!("{answer:#}\n")
+        }
+        Format::Sarif => format!("{:#}\n", sarif::log(&findings.diagnostics)),
+        Format::Text => {
+            let paint = if terminal::colours() {
+                Paint::Coloured
+            } else {
+                Paint::Plain
+            };
+            let mut text = render_with(&findings.diagnostics, files, paint);
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            text.push_str(&terminal::heading(&summary(findings, fixed)));
+            text.push('\n');
+            text
+        }
+    }
+}
+
+/// `3 errors, 2 warnings in 14 documents; 2 can be fixed with --fix`.
+fn summary(findings: &Findings, fixed: Option<usize>) -> String {
+    let counts: Vec<String> = [
+        (Severity::Error, "error"),
+        (Severity::Warning, "warning"),
+        (Severity::Info, "note"),
+    ]
+    .into_iter()
+    .map(|(severity, word)| (findings.count(severity), word))
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, word)| numbered(count, word))
+    .collect();
+    let found = if counts.is_empty() {
+        "no findings".to_owned()
+    } else {
+        counts.join(", ")
+    };
+    let mut line = format!("{found} in {}", numbered(findings.documents, "document"));
+    match fixed {
+        Some(fixed) => line.push_str(&format!("; {} fixed", numbered(fixed, "problem"))),
+        None if findings.fixable() > 0 => {
+            line.push_str(&format!("; {} can be fixed with --fix", findings.fixable()));
+        }
+        None => {}
+    }
+    line
+}
+
+fn numbered(count: usize, word: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {word}{plural}")
+}
