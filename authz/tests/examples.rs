@@ -387,7 +387,7 @@ fn what_comes_later_is_refused_with_the_reason_it_gives() {
         assert!(!errors.is_empty(), "{path} is accepted: move it");
         let text = read(&format!("policies/examples/{path}")).text;
         let said: BTreeSet<String> = (text.match_indices("PC0"))
-            .map(|(at, _)| text[at..at + 6].to_owned())
+            .map(|(at, _)| text.get(at..at + 6).unwrap().to_owned())
             .collect();
         assert_eq!(errors, said, "{path}: {found:#?}");
     }

@@ -51,7 +51,10 @@ fn section(reference: &str, kind: Kind) -> &str {
 fn referrals(section: &str) -> Vec<(String, Kind)> {
     let rows = section.lines().filter(|line| line.starts_with('|'));
     rows.flat_map(|row| {
-        let (name, rest) = row[1..].split_once('|').unwrap_or_default();
+        let (name, rest) = row
+            .trim_start_matches('|')
+            .split_once('|')
+            .unwrap_or_default();
         let other = Kind::ALL
             .iter()
             .copied()
