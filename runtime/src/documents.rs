@@ -20,7 +20,7 @@ pub const LONGEST_FILE: u64 = 4 * 1024 * 1024;
 /// The most bytes in one set.
 pub const LARGEST_SET: u64 = 64 * 1024 * 1024;
 /// The most files in one set.
-pub const MOST_FILES: usize = 10_000;
+pub const MOST_FILES: usize = 50_000;
 /// The deepest directory below a configured path.
 const DEEPEST: usize = 16;
 /// How often a set that keeps changing is read again before we give up.
