@@ -297,6 +297,7 @@ fn unsafe_code_stays_in_the_counting_allocator() {
         if name != UNSAFE {
             let manifest = match name.as_str() {
                 "portcullis" => PathBuf::from("Cargo.toml"),
+                "fuzz-targets" => PathBuf::from("tests/fuzz/Cargo.toml"),
                 member => Path::new(member).join("Cargo.toml"),
             };
             // `forbid` cannot be undone by an attribute; only a manifest of its own could.
