@@ -1,9 +1,9 @@
 //! `--fix`: edits in rounds, each of which must not make anything worse.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use policies::diagnostic::{Diagnostic, Fix, Severity, fix};
+use policies::diagnostic::{Code, Diagnostic, Fix, fix};
 use policies::load::Loader;
 use policies::source::SourceFile;
 
@@ -72,19 +72,33 @@ pub(super) fn fix(judge: &Judge, loader: &mut Loader, input: &Input, findings: F
     done
 }
 
-/// Fewer findings of the worst kind, or as many and fewer of the next. Text that is no YAML is the worst: it hides what
-/// else is wrong.
+/// Whether a round cured something of what it set out to cure and left no text unreadable. New findings are no
+/// reason against it: a field with its right name is read, and its value may be wrong too.
 fn is_better(before: &Findings, after: &Findings) -> bool {
-    let unreadable = |finding: &&Diagnostic| finding.is_error() && finding.code.number() < 100;
-    let rank = |findings: &Findings| {
-        (
-            findings.diagnostics.iter().filter(unreadable).count(),
-            findings.count(Severity::Error),
-            findings.fixable(),
-            findings.count(Severity::Warning),
-        )
+    let unreadable = |findings: &Findings| {
+        let hiding = |finding: &&Diagnostic| finding.is_error() && finding.code.number() < 100;
+        findings.diagnostics.iter().filter(hiding).count()
     };
-    rank(after) < rank(before)
+    let fixable = before
+        .diagnostics
+        .iter()
+        .filter(|found| found.fix.is_some());
+    let meant: HashSet<_> = fixable.clone().map(identity).collect();
+    let left = after.diagnostics.iter().map(identity);
+    let left = left.filter(|found| meant.contains(found)).count();
+    unreadable(after) <= unreadable(before) && left < fixable.count()
+}
+
+/// What a finding says, wherever its line has moved to.
+fn identity(finding: &Diagnostic) -> (Code, &str, &str, &str) {
+    let Diagnostic {
+        code,
+        at,
+        path,
+        message,
+        ..
+    } = finding;
+    (*code, &at.file, path, message)
 }
 
 /// Every fix that stays within one file, by that file.
