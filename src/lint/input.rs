@@ -36,7 +36,9 @@ impl Input {
             .iter()
             .cloned()
             .partition(|path| path == Path::new("-"));
-        let listed = DocumentSource::new(others).list().map_err(usage)?;
+        let listed = DocumentSource::new(others)
+            .list()
+            .map_err(|error| usage(&error))?;
         let mut files = Vec::new();
         let mut unreadable = Vec::new();
         let mut take = |name: Arc<str>, bytes| match SourceFile::from_bytes(name, bytes) {
@@ -49,7 +51,7 @@ impl Input {
             match DocumentSource::read_bytes(&path) {
                 Ok(bytes) => take(name, bytes),
                 Err(DocumentsError::TooLarge { .. }) => too_large.push(name),
-                Err(error) => return Err(usage(error)),
+                Err(error) => return Err(usage(&error)),
             }
         }
         if !streams.is_empty() {
@@ -91,7 +93,7 @@ impl Input {
     }
 }
 
-fn usage(error: DocumentsError) -> Failure {
+fn usage(error: &DocumentsError) -> Failure {
     Failure::usage(error.to_string())
 }
 
@@ -110,7 +112,7 @@ fn standard_input() -> Result<Option<Vec<u8>>, Failure> {
 fn replace(path: &Path, original: &SourceFile, text: &str) -> io::Result<()> {
     // A link stays a link.
     let path = fs::canonicalize(path)?;
-    let folder = path.parent().unwrap_or(Path::new("/"));
+    let folder = path.parent().unwrap_or_else(|| Path::new("/"));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     // The dot hides it from processes that watch the directory.
     let new = folder.join(format!(".{name}.{}.new", std::process::id()));

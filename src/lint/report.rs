@@ -58,15 +58,15 @@ fn summary(findings: &Findings, fixed: Option<usize>) -> String {
     } else {
         counts.join(", ")
     };
-    let mut line = format!("{found} in {}", numbered(findings.documents, "document"));
-    match fixed {
-        Some(fixed) => line.push_str(&format!("; {} fixed", numbered(fixed, "problem"))),
+    let documents = numbered(findings.documents, "document");
+    let fixes = match fixed {
+        Some(fixed) => format!("; {} fixed", numbered(fixed, "problem")),
         None if findings.fixable() > 0 => {
-            line.push_str(&format!("; {} can be fixed with --fix", findings.fixable()));
+            format!("; {} can be fixed with --fix", findings.fixable())
         }
-        None => {}
-    }
-    line
+        None => String::new(),
+    };
+    format!("{found} in {documents}{fixes}")
 }
 
 fn numbered(count: usize, word: &str) -> String {

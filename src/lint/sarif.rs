@@ -1,6 +1,7 @@
 //! Findings as SARIF 2.1.0, the format of code hosting and editors.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use policies::diagnostic::page::{Block, Page};
 use policies::diagnostic::{Code, Diagnostic, Edit, Severity};
@@ -139,7 +140,10 @@ fn uri(name: &str) -> String {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
                 uri.push(char::from(byte));
             }
-            other => uri.push_str(&format!("%{other:02X}")),
+            other => {
+                // Writing into a string cannot fail.
+                let _written = write!(uri, "%{other:02X}");
+            }
         }
     }
     uri
