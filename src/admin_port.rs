@@ -16,7 +16,7 @@ const LARGEST: usize = 4 << 20;
 
 /// A page that is as large as the documents are, and how long it may take.
 const LARGEST_PAGE: usize = 512 << 20;
-const PAGE_PATIENCE: Duration = Duration::from_secs(60);
+const PAGE_PATIENCE: Duration = Duration::from_mins(1);
 
 /// The body of a successful `GET path` that may be large.
 pub(crate) async fn get_large(address: SocketAddr, path: &str) -> Result<Bytes, String> {

@@ -91,7 +91,7 @@ fn check(plan: &Plan, report: &mut Report) -> bool {
         };
         let new = others.into_iter().filter(|finding| !told(&known, finding));
         let findings: Vec<Diagnostic> = wrong.into_iter().chain(new).collect();
-        report.add_findings(&findings, render(&findings, &after));
+        report.add_findings(&findings, &render(&findings, &after));
     }
     errors
 }

@@ -52,7 +52,7 @@ impl Gateway {
     /// The phases of a request whose head has arrived. What the request stops at is its answer.
     async fn serve(&self, exchange: &mut Exchange<'_>) -> Result<(), Stop> {
         let snapshot = self.policies.snapshot().ok_or_else(LocalReply::not_ready)?;
-        let request = self.tidy(exchange, &snapshot)?;
+        let request = tidy(exchange, &snapshot)?;
         authorize(exchange, &snapshot, &request)?;
         let route = find_route(exchange, &snapshot, &request)?;
         match &route.action {
@@ -65,15 +65,15 @@ impl Gateway {
             }
         }
     }
+}
 
-    /// One canonical request, without anything forged.
-    fn tidy(&self, exchange: &mut Exchange<'_>, snapshot: &Snapshot) -> Result<Tidied, Stop> {
-        exchange.record.generation(snapshot.generation);
-        let head = RequestHead::of(exchange.session)?;
-        let request = Tidied::new(head, exchange.connection, snapshot.mesh.path_normalization)?;
-        exchange.record.tidied(&request);
-        Ok(request)
-    }
+/// One canonical request, without anything forged.
+fn tidy(exchange: &mut Exchange<'_>, snapshot: &Snapshot) -> Result<Tidied, Stop> {
+    exchange.record.generation(snapshot.generation);
+    let head = RequestHead::of(exchange.session)?;
+    let request = Tidied::new(head, exchange.connection, snapshot.mesh.path_normalization)?;
+    exchange.record.tidied(&request);
+    Ok(request)
 }
 
 /// AuthorizationPolicy at the edge: the documents speak of the logical port. A client outside the

@@ -100,6 +100,8 @@ impl Loader {
         diagnostics.extend(findings);
         // Stable, so findings of one place keep the order in which they were made.
         diagnostics.sort_by(|a, b| a.at.cmp(&b.at));
+        // Two rules may find the same fault.
+        diagnostics.dedup();
         Loaded {
             documents,
             diagnostics,

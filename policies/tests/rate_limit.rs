@@ -70,7 +70,7 @@ fn a_native_document() {
     );
     let first = &local.limits[0];
     assert_eq!((first.bucket.requests, first.bucket.burst), (100, 200));
-    assert_eq!(first.bucket.interval, Duration::from_secs(60));
+    assert_eq!(first.bucket.interval, Duration::from_mins(1));
     assert!(first.scope.headers.contains_key("x-tier"));
     assert_eq!(first.by[0].key, "x-api-key");
     assert_eq!(
@@ -189,7 +189,7 @@ fn a_local_filter_of_a_workload() {
         ),
         (4, 4)
     );
-    assert_eq!(local.limits[0].bucket.interval, Duration::from_secs(60));
+    assert_eq!(local.limits[0].bucket.interval, Duration::from_mins(1));
     assert_eq!(limit.global, None);
 }
 

@@ -38,9 +38,9 @@ impl Report {
         }
     }
 
-    pub(super) fn add_findings(&mut self, findings: &[Diagnostic], rendered: String) {
+    pub(super) fn add_findings(&mut self, findings: &[Diagnostic], rendered: &str) {
         self.findings.extend_from_slice(findings);
-        self.rendered.push_str(&rendered);
+        self.rendered.push_str(rendered);
     }
 
     pub(super) fn is_refused(&self) -> bool {

@@ -81,7 +81,7 @@ pub(super) async fn until_in_force(
                 match states.iter_mut().find(|known| known.name == state.name) {
                     // The moment at which it was first seen counts.
                     Some(known) if known.state == state.state => {
-                        known.generation = state.generation
+                        known.generation = state.generation;
                     }
                     Some(known) => *known = state,
                     None => states.push(state),

@@ -65,7 +65,9 @@ fn collect(value: &Value, steps: &[&str], found: &mut Vec<String>) {
     };
     match value {
         Value::Array(items) if *step == "*" => {
-            items.iter().for_each(|item| collect(item, rest, found));
+            for item in items {
+                collect(item, rest, found);
+            }
         }
         _ => {
             if let Some(below) = value.get(step) {

@@ -53,20 +53,19 @@ pub(super) fn of_files(paths: &[PathBuf]) -> Result<Vec<Shown>, Failure> {
 pub(super) fn of_process(args: &Get, query: &Query) -> Result<Vec<Shown>, Failure> {
     let dir = MeshDir::resolve(&args.dir)?;
     let record = Record::of_running(&dir)?;
-    let names = match &args.from {
-        Some(name) => vec![name.as_str()],
-        None => {
-            let entries = |kind: &Kind| *kind == Kind::RegistrationEntry;
-            let kinds = query.kinds.as_deref();
-            let mut names = Vec::new();
-            if kinds.is_none_or(|kinds| !kinds.iter().all(entries)) {
-                names.push("gateway");
-            }
-            if kinds.is_none_or(|kinds| kinds.iter().any(entries)) {
-                names.push("ca");
-            }
-            names
+    let names = if let Some(name) = &args.from {
+        vec![name.as_str()]
+    } else {
+        let entries = |kind: &Kind| *kind == Kind::RegistrationEntry;
+        let kinds = query.kinds.as_deref();
+        let mut names = Vec::new();
+        if kinds.is_none_or(|kinds| !kinds.iter().all(entries)) {
+            names.push("gateway");
         }
+        if kinds.is_none_or(|kinds| kinds.iter().any(entries)) {
+            names.push("ca");
+        }
+        names
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,5 +1,6 @@
 //! Compiling documents and asking for routes in tests.
 #![allow(dead_code, reason = "every test binary uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a failed test is a panic")]
 
 use std::path::Path;
 

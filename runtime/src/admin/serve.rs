@@ -81,7 +81,7 @@ impl Admin {
     async fn handle(&self, request: Request<Incoming>, local: IpAddr) -> Response<PageBody> {
         let (head, body) = request.into_parts();
         if let Err(reason) = guard::check(&head.method, &head.headers, local) {
-            return self.finished(AdminResponse::text(StatusCode::FORBIDDEN, reason));
+            return self.finished(&AdminResponse::text(StatusCode::FORBIDDEN, reason));
         }
         let body = tokio::time::timeout(BODY_TIME, Limited::new(body, BODY_BYTES).collect()).await;
         let answer = match body {
@@ -101,22 +101,19 @@ impl Admin {
                 AdminResponse::text(StatusCode::REQUEST_TIMEOUT, "the body came too slowly\n")
             }
         };
-        self.finished(answer)
+        self.finished(&answer)
     }
 
-    fn finished(&self, answer: AdminResponse) -> Response<PageBody> {
-        match PageBody::of(&answer.body, &self.streams) {
-            Some(body) => head(answer.status, answer.content_type, body),
-            None => {
-                let busy = "other large pages are being read; try again in a second\n";
-                let body = PageBody::whole(busy);
-                head(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "text/plain; charset=utf-8",
-                    body,
-                )
-            }
+    fn finished(&self, answer: &AdminResponse) -> Response<PageBody> {
+        if let Some(body) = PageBody::of(&answer.body, &self.streams) {
+            return head(answer.status, answer.content_type, body);
         }
+        let busy = "other large pages are being read; try again in a second\n";
+        head(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "text/plain; charset=utf-8",
+            PageBody::whole(busy),
+        )
     }
 }
 

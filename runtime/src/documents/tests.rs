@@ -290,7 +290,7 @@ async fn a_set_that_is_held_is_read_when_it_is_complete() {
     let hold = root.path().join(HOLD);
     fs::write(&hold, "").unwrap();
     fs::write(&one, "new").unwrap();
-    let done = (two.clone(), hold.clone());
+    let done = (two, hold.clone());
     let writer = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(150));
         fs::write(done.0, "new").unwrap();

@@ -105,7 +105,7 @@ impl Mutator {
             return (0..length).map(|_| self.next().to_le_bytes()[3]).collect();
         }
         let mut input = corpus[self.below(corpus.len())].clone();
-        for _ in 0..1 + self.below(4) {
+        for _ in 0..=self.below(4) {
             let other = &corpus[self.below(corpus.len())];
             self.change(&mut input, other, food);
         }

@@ -42,6 +42,8 @@ pub enum ProviderKind {
     },
     /// `envoyHttpAls`, `envoyTcpAls`, `envoyOtelAls`: access logs over gRPC.
     GrpcAccessLog(GrpcAccessLog),
+    /// `lightstep`, `datadog`, `stackdriver`, `opencensus`, `skywalking`: tracers that are not spoken to.
+    OtherTracer(Option<ProviderService>),
 }
 
 /// Where a provider is.
@@ -141,18 +143,8 @@ pub struct GrpcAccessLog {
     pub log_name: Option<String>,
 }
 
-/// Providers that are refused by name, and why.
-const UNSUPPORTED: &[(&str, &str)] = &[
-    ("lightstep", "use `opentelemetry`"),
-    ("datadog", "use `opentelemetry`"),
-    ("stackdriver", "use `opentelemetry`"),
-    ("opencensus", "use `opentelemetry`"),
-    ("skywalking", "use `opentelemetry`"),
-    (
-        "sds",
-        "keys of workloads come from the mesh's own authority",
-    ),
-];
+/// Tracers that are reached by address but not spoken to: naming one is no mistake, its spans go nowhere.
+const OTHER_TRACERS: &[&str] = &["lightstep", "datadog", "opencensus", "skywalking"];
 
 const KINDS: &[&str] = &[
     "envoyExtAuthzHttp",
@@ -199,11 +191,24 @@ impl Decode for ExtensionProvider {
                 });
                 log = log.or(found);
             }
-            for (name, instead) in UNSUPPORTED {
-                if let Some(cursor) = f.get(name) {
-                    let message = format!("the provider `{name}` is not supported");
-                    cursor.error(codes::INVALID_VALUE, message, Some((*instead).to_owned()));
-                }
+            let mut tracer = part(f, "stackdriver", |f| {
+                stackdriver(f);
+                Some(ProviderKind::OtherTracer(None))
+            });
+            for name in OTHER_TRACERS {
+                let found = part(f, name, |f| {
+                    let at = service(f);
+                    f.optional::<String>("accessToken");
+                    f.optional::<u32>("maxTagLength");
+                    f.list::<String>("context");
+                    Some(ProviderKind::OtherTracer(Some(at?)))
+                });
+                tracer = tracer.or(found);
+            }
+            if let Some(cursor) = f.get("sds") {
+                let help = "keys of workloads come from the mesh's own authority".to_owned();
+                let message = "the provider `sds` is not supported";
+                cursor.error(codes::INVALID_VALUE, message, Some(help));
             }
             f.exclusive(KINDS);
             f.any_of(KINDS);
@@ -213,7 +218,8 @@ impl Decode for ExtensionProvider {
                 .or(opentelemetry)
                 .or(prometheus)
                 .or(file)
-                .or(log);
+                .or(log)
+                .or(tracer);
             Some(Self {
                 name: name?.map(|NonEmpty(name)| name),
                 kind: kind?,
@@ -228,6 +234,19 @@ fn part<T>(
     schema: impl FnOnce(&mut Fields<'_>) -> Option<T>,
 ) -> Option<T> {
     f.get(name).and_then(|cursor| cursor.fields(schema))
+}
+
+fn stackdriver(f: &mut Fields<'_>) {
+    f.optional::<bool>("debug");
+    for limit in [
+        "maxNumberOfAttributes",
+        "maxNumberOfAnnotations",
+        "maxNumberOfMessageEvents",
+        "maxTagLength",
+    ] {
+        f.optional::<u32>(limit);
+    }
+    part(f, "logging", |f| Some(f.map::<String>("labels")));
 }
 
 fn service(f: &mut Fields<'_>) -> Option<ProviderService> {

@@ -66,7 +66,7 @@ const SENT: &[&str] = &["a", "ab", "", "b,a"];
 pub fn authorization(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let mut text = String::new();
-    for number in 0..1 + choices.below(4) {
+    for number in 0..=choices.below(4) {
         text.push_str(&policy(&mut choices, number));
     }
     let alone = compile(&text);
