@@ -249,8 +249,8 @@ fn extension_providers() {
             "exclude each other",
         ),
         (
-            "datadog: {service: a, port: 1}",
-            "the provider `datadog` is not supported",
+            "sds: {name: a}",
+            "the provider `sds` is not supported",
         ),
         ("zipkin: {port: 1}", "service` is missing"),
         ("zipkin: {service: a}", "port` is missing"),
