@@ -77,7 +77,7 @@ pub(crate) struct Destination {
 }
 
 impl Snapshot {
-    /// Builds a generation from a complete document set that [`check`](crate::checked::check) finds good.
+    /// Builds a generation from a complete document set that [`check`] finds good.
     ///
     /// # Errors
     /// Every finding, warnings too, when any of them is an error; nothing is half accepted.
