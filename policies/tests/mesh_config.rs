@@ -248,10 +248,7 @@ fn extension_providers() {
             "prometheus: {}, zipkin: {service: a, port: 1}",
             "exclude each other",
         ),
-        (
-            "sds: {name: a}",
-            "the provider `sds` is not supported",
-        ),
+        ("sds: {name: a}", "the provider `sds` is not supported"),
         ("zipkin: {port: 1}", "service` is missing"),
         ("zipkin: {service: a}", "port` is missing"),
         ("zipkin: {service: 'a:9411', port: 1}", "is not a service"),
