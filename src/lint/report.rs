@@ -1,12 +1,19 @@
 //! Findings as text and as JSON.
 
-use policies::diagnostic::{Paint, Severity, render_with};
+use policies::diagnostic::{Diagnostic, Paint, Severity, render_with};
 use policies::source::SourceFile;
-use serde_json::json;
+use serde::Serialize;
 
 use super::args::Format;
 use super::{Findings, sarif};
 use crate::terminal;
+
+/// The JSON form: fields in the order in which people read them.
+#[derive(Serialize)]
+struct Answer<'a> {
+    documents: usize,
+    diagnostics: &'a [Diagnostic],
+}
 
 /// The findings in one form; ends with a line break. `fixed` is how many fixes were made, if any were asked for.
 pub(super) fn report(
@@ -17,11 +24,13 @@ pub(super) fn report(
 ) -> String {
     match format {
         Format::Json => {
-            let answer = json!({
-                "documents": findings.documents,
-                "diagnostics": findings.diagnostics,
-            });
-            format!("{answer:#}\n")
+            let answer = Answer {
+                documents: findings.documents,
+                diagnostics: &findings.diagnostics,
+            };
+            // Texts and numbers have no form that JSON lacks.
+            let text = serde_json::to_string_pretty(&answer).unwrap_or_default();
+            format!("{text}\n")
         }
         Format::Sarif => format!("{:#}\n", sarif::log(&findings.diagnostics)),
         Format::Text => {
