@@ -1,6 +1,6 @@
 # make up      set up what is missing, build, run the demo mesh; leaves ./portcullis
 # make test    set up what tests need, run them all
-# make test-long  the same targets of tests/fuzz as make test, with 50 times as many inputs: about 15 minutes
+# make test-long  the same targets of tests/fuzz as make test, with 50 times as many inputs: many minutes
 # CONTRIBUTING.md has the rest.
 
 SHELL := /bin/sh
