@@ -76,6 +76,7 @@ fn decide(criterion: &mut Criterion) -> Result<(), Box<dyn Error>> {
                     host: "service-0",
                     path,
                     headers: &headers,
+                    claims: None,
                 }),
             };
             assert_eq!(policies.decide(&facts).verdict, verdict);

@@ -17,7 +17,7 @@ use policies::{
 
 use crate::{
     codes,
-    decision::Action,
+    decision::{Action, RuleId},
     policy_set::{Parts, PolicyName},
     principal::TrustDomains,
     rule::Rule,
@@ -30,7 +30,7 @@ pub(crate) const DRY_RUN: &str = "istio.io/dry-run";
 pub(crate) fn findings(documents: &DocumentSet, mesh: &Mesh) -> Vec<Diagnostic> {
     let mut compiler = Compiler::new(mesh);
     for policy in &documents.authorization_policies {
-        compiler.policy(policy, 0);
+        compiler.policy(policy);
     }
     compiler.diagnostics
 }
@@ -47,8 +47,7 @@ pub(crate) fn policies(documents: &DocumentSet, workload: &Workload, mesh: &Mesh
         .filter(|policy| selects(&policy.meta, policy.selector.as_ref(), workload, mesh))
         .partition(|policy| is_root(policy));
     for policy in root.into_iter().chain(others) {
-        let number = u32::try_from(parts.policies.len()).unwrap_or(u32::MAX);
-        let Some((action, rules)) = compiler.policy(policy, number) else {
+        let Some((action, rules)) = compiler.policy(policy) else {
             continue;
         };
         parts.policies.push(PolicyName {
@@ -60,7 +59,7 @@ pub(crate) fn policies(documents: &DocumentSet, workload: &Workload, mesh: &Mesh
                 parts.has_allow_policy = true;
                 parts.allow.extend(rules);
             }
-            Action::Deny => parts.deny.extend(rules),
+            Action::Deny | Action::Audit | Action::Custom => parts.deny.extend(rules),
         }
     }
     let good = !compiler.diagnostics.iter().any(Diagnostic::is_error);
@@ -135,7 +134,7 @@ impl Compiler {
         self.error(codes::INVALID_VALUE, &value.at, &value.path, message, help);
     }
 
-    fn policy(&mut self, policy: &AuthorizationPolicy, number: u32) -> Option<(Action, Vec<Rule>)> {
+    fn policy(&mut self, policy: &AuthorizationPolicy) -> Option<(Action, Vec<Rule>)> {
         let meta = &policy.meta;
         self.diagnostics.extend(dry_run_finding(meta));
         for target in &policy.target_refs {
@@ -187,7 +186,7 @@ impl Compiler {
         let read_as = action.unwrap_or(Action::Deny);
         let rules = policy.rules.iter().enumerate();
         let rules = rules
-            .filter_map(|(index, rule)| self.rule(rule, index, number, meta, read_as))
+            .filter_map(|(index, rule)| self.rule(rule, index, meta, read_as))
             .collect();
         Some((action?, rules))
     }
@@ -196,7 +195,6 @@ impl Compiler {
         &mut self,
         rule: &RuleDocument,
         index: usize,
-        policy: u32,
         meta: &Meta,
         action: Action,
     ) -> Option<Rule> {
@@ -233,9 +231,15 @@ impl Compiler {
             .chain(&conditions);
         let names_http = checks.any(crate::field::Check::is_http_only);
         Some(Rule {
-            policy,
-            index,
-            at: rule.at.clone(),
+            id: RuleId {
+                policy_namespace: meta.namespace.as_str().into(),
+                policy_name: meta.name.as_str().into(),
+                rule: index,
+                action,
+                dry_run: false,
+                at: rule.at.clone(),
+                number: 0,
+            },
             sources,
             operations,
             conditions,

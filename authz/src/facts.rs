@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use identity::id::SpiffeId;
 
+use crate::claims::Claims;
+
 /// The facts of one request or, without [`Facts::http`], of one TCP connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
@@ -34,4 +36,6 @@ pub struct HttpFacts<'a> {
     pub path: &'a str,
     /// The headers after forged identity headers were stripped.
     pub headers: &'a http::HeaderMap,
+    /// The claims of the token that RequestAuthentication verified; `None` without one.
+    pub claims: Option<&'a Claims>,
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName};
+use policies::{document::Spanned, source::Location};
 
 use crate::{
     cidr::Cidr,
@@ -18,6 +19,36 @@ use crate::{
 pub(crate) struct Check {
     pub(crate) subject: Subject,
     pub(crate) wants: Wants,
+    /// For explanations; a decision never looks here.
+    pub(crate) written: Box<Written>,
+}
+
+/// What the author wrote.
+#[derive(Debug, Clone)]
+pub(crate) struct Written {
+    /// The field as an author calls it: `principals`, `notPaths`, or the condition's key, `source.ip`.
+    pub(crate) field: Box<str>,
+    /// Where its first value stands.
+    pub(crate) at: Location,
+    pub(crate) values: Box<[Box<str>]>,
+}
+
+impl Written {
+    /// The values of one field; the format of a value is its own business.
+    pub(crate) fn new<T: std::fmt::Display>(
+        field: &str,
+        values: &[Spanned<T>],
+    ) -> Option<Box<Self>> {
+        let first = values.first()?;
+        Some(Box::new(Self {
+            field: field.into(),
+            at: first.at.clone(),
+            values: values
+                .iter()
+                .map(|value| value.value.to_string().into())
+                .collect(),
+        }))
+    }
 }
 
 /// `values` or `notValues`.
@@ -27,6 +58,19 @@ pub(crate) enum Wants {
     Match,
     /// None of the values; true where there is nothing to look at.
     NoMatch,
+}
+
+impl Wants {
+    /// The name of a list field in this sense: `paths` or `notPaths`.
+    pub(crate) fn field(self, name: &str) -> String {
+        let mut letters = name.chars();
+        match (self, letters.next()) {
+            (Self::NoMatch, Some(first)) => {
+                format!("not{}{}", first.to_ascii_uppercase(), letters.as_str())
+            }
+            (Self::Match | Self::NoMatch, _) => name.to_owned(),
+        }
+    }
 }
 
 /// What is looked at, with the values.
@@ -112,8 +156,10 @@ enum Reading {
 impl Reading {
     const fn of(action: Action, wants: Wants) -> Self {
         match (action, wants) {
-            (Action::Allow, Wants::Match) | (Action::Deny, Wants::NoMatch) => Self::Every,
-            (Action::Deny, Wants::Match) | (Action::Allow, Wants::NoMatch) => Self::Any,
+            (Action::Allow, Wants::Match) => Self::Every,
+            (Action::Allow, Wants::NoMatch) => Self::Any,
+            (Action::Deny | Action::Custom | Action::Audit, Wants::NoMatch) => Self::Every,
+            (Action::Deny | Action::Custom | Action::Audit, Wants::Match) => Self::Any,
         }
     }
 }

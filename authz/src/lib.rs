@@ -53,11 +53,13 @@
 pub mod advice;
 pub mod check;
 mod cidr;
+pub mod claims;
 pub mod codes;
 mod compile;
 pub mod decision;
 pub mod facts;
 mod field;
+pub mod jwt;
 mod matcher;
 pub mod mtls;
 pub mod path;
@@ -66,7 +68,8 @@ mod principal;
 mod rule;
 mod template;
 
-pub use decision::{Action, Decision, RuleRef, Verdict};
+pub use claims::Claims;
+pub use decision::{Action, Ask, Custom, Decision, DryRun, DryRunAllow, RuleId, Verdict};
 pub use facts::{Facts, HttpFacts};
 pub use mtls::{MtlsMode, MtlsModes};
 pub use path::{PathError, normalize, split_target};

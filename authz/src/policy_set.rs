@@ -4,7 +4,7 @@ use policies::{document::DocumentSet, mesh::Mesh, workload::Workload};
 
 use crate::{
     compile,
-    decision::{Action, Decision, RuleRef, Verdict},
+    decision::{Action, Custom, Decision, DryRun, RuleId, Verdict},
     facts::Facts,
     rule::Rule,
 };
@@ -61,6 +61,10 @@ impl PolicySet {
                 ..Self::default()
             };
         };
+        let mut parts = parts;
+        for (number, rule) in (0_u32..).zip(parts.deny.iter_mut().chain(&mut parts.allow)) {
+            rule.id.number = number;
+        }
         Self {
             policies: parts.policies.into(),
             deny: RuleIndex::new(parts.deny),
@@ -73,34 +77,47 @@ impl PolicySet {
         }
     }
 
+    /// What the CUSTOM policies want, to be asked before tokens are looked at: so it sees no claims. Allocates nothing.
+    #[expect(
+        clippy::unused_self,
+        reason = "CUSTOM is refused when documents are loaded"
+    )]
+    pub const fn custom(&self, _facts: &Facts<'_>) -> Option<Custom<'_>> {
+        None
+    }
+
     /// Judges a request, or a connection: DENY rules, then ALLOW rules (Istio's order). Allocates nothing.
     pub fn decide(&self, facts: &Facts<'_>) -> Decision<'_> {
+        let (verdict, by) = self.enforced(facts);
+        Decision {
+            verdict,
+            by,
+            audit: None,
+            dry_run: DryRun::default(),
+        }
+    }
+
+    fn enforced(&self, facts: &Facts<'_>) -> (Verdict, Option<&RuleId>) {
         if let Some(rule) = self.deny.first_match(facts, Action::Deny) {
-            return Decision {
-                verdict: Verdict::Deny,
-                by: self.rule_ref(rule, Action::Deny),
-            };
+            return (Verdict::Deny, Some(&rule.id));
         }
         match self.otherwise {
-            Otherwise::Allow => Decision {
-                verdict: Verdict::Allow,
-                by: None,
-            },
-            Otherwise::Refused => Decision {
-                verdict: Verdict::Deny,
-                by: None,
-            },
+            Otherwise::Allow => (Verdict::Allow, None),
+            Otherwise::Refused => (Verdict::Deny, None),
             Otherwise::Deny => match self.allow.first_match(facts, Action::Allow) {
-                Some(rule) => Decision {
-                    verdict: Verdict::Allow,
-                    by: self.rule_ref(rule, Action::Allow),
-                },
-                None => Decision {
-                    verdict: Verdict::Deny,
-                    by: None,
-                },
+                Some(rule) => (Verdict::Allow, Some(&rule.id)),
+                None => (Verdict::Deny, None),
             },
         }
+    }
+
+    /// Every rule, in the order of [`RuleId::number`].
+    pub fn rule_ids(&self) -> impl Iterator<Item = &RuleId> {
+        self.deny
+            .rules
+            .iter()
+            .chain(&self.allow.rules)
+            .map(|rule| &rule.id)
     }
 
     /// Namespace and name of each policy that selects the workload, in the order in which they are asked.
@@ -118,17 +135,6 @@ impl PolicySet {
     /// How many rules they have together.
     pub fn rules(&self) -> usize {
         self.deny.rules.len() + self.allow.rules.len()
-    }
-
-    fn rule_ref<'a>(&'a self, rule: &'a Rule, action: Action) -> Option<RuleRef<'a>> {
-        let policy = self.policies.get(usize::try_from(rule.policy).ok()?)?;
-        Some(RuleRef {
-            policy_namespace: &policy.namespace,
-            policy_name: &policy.name,
-            rule: rule.index,
-            action,
-            at: &rule.at,
-        })
     }
 }
 

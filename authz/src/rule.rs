@@ -1,9 +1,7 @@
 //! A compiled rule: (any source) and (any operation) and all conditions.
 
-use policies::source::Location;
-
 use crate::{
-    decision::Action,
+    decision::{Action, RuleId},
     facts::Facts,
     field::{Check, Subject, Wants},
 };
@@ -14,11 +12,7 @@ pub(crate) type AllOf = Box<[Check]>;
 /// One rule of one policy.
 #[derive(Debug, Clone)]
 pub(crate) struct Rule {
-    /// Which policy, in the set.
-    pub(crate) policy: u32,
-    /// Which of the policy's rules.
-    pub(crate) index: u16,
-    pub(crate) at: Location,
+    pub(crate) id: RuleId,
     /// Any must hold; empty is no restriction.
     pub(crate) sources: Box<[AllOf]>,
     /// Any must hold; empty is no restriction.

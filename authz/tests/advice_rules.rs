@@ -162,7 +162,7 @@ proptest! {
                 destination_ip: here,
                 destination_port: port,
                 sni: None,
-                http: Some(HttpFacts { method, host: "web", path, headers: &headers }),
+                http: Some(HttpFacts { method, host: "web", path, headers: &headers, claims: None }),
             };
             prop_assert_eq!(set.decide(&facts).verdict, smaller.decide(&facts).verdict, "{:?} {} {}\n{}", peer, method, path, whole);
         }

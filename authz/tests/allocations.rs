@@ -85,11 +85,12 @@ fn deciding_allocates_nothing() {
                 host: "items.example.com",
                 path,
                 headers,
+                claims: None,
             }),
         };
         let (decision, count) = counted(|| policies.decide(&facts));
         assert_eq!(count, 0, "{path}");
-        let by = decision.by.as_ref().map(|rule| rule.policy_name);
+        let by = decision.by.as_ref().map(|rule| &*rule.policy_name);
         match expected {
             Some(expected) => assert_eq!((decision.verdict, by), expected, "{path}"),
             None => assert_eq!(decision.verdict, Verdict::Deny, "{path}"),

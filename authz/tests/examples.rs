@@ -207,6 +207,7 @@ impl Set {
                 host: app,
                 path: &path,
                 headers: &headers,
+                claims: None,
             }),
         });
         decision.verdict == Verdict::Allow

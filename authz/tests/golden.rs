@@ -100,6 +100,7 @@ fn outcome(set: &PolicySet, case: &Case, mesh: &Mesh) -> String {
         host: case.host,
         path: path.as_deref().unwrap(),
         headers: &headers,
+        claims: None,
     });
     let parse = |address: &str| address.parse::<IpAddr>().unwrap();
     let decision = set.decide(&Facts {
@@ -260,6 +261,7 @@ fn the_reason_reads_like_istios() {
             host: "x",
             path,
             headers: &headers,
+            claims: None,
         }),
     };
     let allowed = set.decide(&facts("/api/products/1")).by.unwrap();

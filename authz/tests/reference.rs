@@ -280,7 +280,9 @@ impl Judge<'_> {
         };
         match self.action {
             Action::Allow => (values.is_empty() || every(values)) && !any(not_values),
-            Action::Deny => (values.is_empty() || any(values)) && !every(not_values),
+            Action::Deny | Action::Audit | Action::Custom => {
+                (values.is_empty() || any(values)) && !every(not_values)
+            }
         }
     }
 }
@@ -716,10 +718,10 @@ proptest! {
                 destination_ip: request.source,
                 destination_port: request.port,
                 sni: request.sni,
-                http: request.http.as_ref().map(|(method, host, path, headers)| HttpFacts { method, host, path, headers }),
+                http: request.http.as_ref().map(|(method, host, path, headers)| HttpFacts { method, host, path, headers, claims: None }),
             };
             let decision = set.decide(&facts);
-            let by = decision.by.map(|rule| (rule.policy_name.to_owned(), usize::from(rule.rule)));
+            let by = decision.by.map(|rule| (rule.policy_name.to_string(), usize::from(rule.rule)));
             prop_assert_eq!((decision.verdict, by), reference(&documents, &workload, &mesh, &facts), "{:?}", request);
         }
     }

@@ -10,6 +10,8 @@
 
 pub mod body;
 pub mod checked;
+pub mod decisions;
+pub mod ext_authz;
 pub mod forward;
 pub mod headers;
 pub mod identity_status;
@@ -22,6 +24,7 @@ pub mod snapshot;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;
+pub mod tokens;
 pub mod upstream;
 
 pub use body::{BoxError, RequestBody};

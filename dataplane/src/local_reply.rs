@@ -73,8 +73,8 @@ pub struct LocalReply {
     pub flags: ResponseFlags,
     /// Response code details of the log, as Envoy's.
     pub details: Cow<'static, str>,
-    /// One more header, when the status calls for it.
-    pub header: Option<(HeaderName, HeaderValue)>,
+    /// More headers, where the answer calls for them.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl LocalReply {
@@ -90,7 +90,7 @@ impl LocalReply {
             body: Cow::Borrowed(body),
             flags,
             details: Cow::Borrowed(details),
-            header: None,
+            headers: Vec::new(),
         }
     }
 
@@ -162,7 +162,7 @@ impl LocalReply {
     pub fn overflow() -> Self {
         let name = HeaderName::from_static("x-envoy-overloaded");
         Self {
-            header: Some((name, HeaderValue::from_static("true"))),
+            headers: vec![(name, HeaderValue::from_static("true"))],
             ..Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "upstream connect error or disconnect/reset before headers. reset reason: overflow",
@@ -248,7 +248,7 @@ impl LocalReply {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_LENGTH, length);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        if let Some((name, value)) = &self.header {
+        for (name, value) in &self.headers {
             headers.insert(name, value.clone());
         }
         response
@@ -266,7 +266,7 @@ impl LocalReply {
         if let Ok(message) = HeaderValue::from_str(&percent_encode(&self.body)) {
             headers.insert("grpc-message", message);
         }
-        if let Some((name, value)) = &self.header {
+        for (name, value) in &self.headers {
             headers.insert(name, value.clone());
         }
         response

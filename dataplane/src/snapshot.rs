@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use authz::jwt::TokenRules;
 use authz::{MtlsModes, PolicySet};
 use identity::SpiffeId;
 use policies::balance::RoundRobin;
@@ -46,8 +47,10 @@ pub struct Snapshot {
     pub generation: u64,
     /// Mesh-wide settings: the process's, with the set's MeshConfig applied.
     pub mesh: Mesh,
-    /// Who may.
-    pub authz: PolicySet,
+    /// Who may; shared, since explanations outlive the generation.
+    pub authz: Arc<PolicySet>,
+    /// Which tokens are accepted.
+    pub tokens: TokenRules,
     /// Which ports demand mTLS.
     pub mtls: MtlsModes,
     /// Where requests go.
@@ -114,7 +117,8 @@ impl Snapshot {
         let mtls = MtlsModes::compile(&documents, workload, &mesh);
         Ok(Self {
             generation: previous.map_or(1, |p| p.generation + 1),
-            authz,
+            authz: Arc::new(authz),
+            tokens: TokenRules::compile(&documents, workload, &mesh),
             mtls,
             balancers: carry(&compiled.clusters, previous),
             routes: compiled.routes,

@@ -96,6 +96,7 @@ fn authorize(
             host: &request.host,
             path: &request.path,
             headers: &request.headers,
+            claims: None,
         }),
     });
     if let Some(rule) = decision.by {
@@ -107,9 +108,8 @@ fn authorize(
     let id = format!("{:016x}", random::number());
     exchange.record.decision(&id);
     let mut reply = LocalReply::denied(decision.denial_details());
-    reply.header = HeaderValue::try_from(id)
-        .ok()
-        .map(|id| (DECISION.clone(), id));
+    let id = HeaderValue::try_from(id).ok();
+    reply.headers.extend(id.map(|id| (DECISION.clone(), id)));
     Err(reply.into())
 }
 

@@ -1,10 +1,10 @@
 //! What holds for the whole mesh (Istio's `MeshConfig`, as far as it is in force).
 
 use crate::diagnostic::{Diagnostic, codes};
-use crate::document::{DocumentSet, MeshConfig, Spanned};
+use crate::document::{DocumentSet, ExtensionProvider, MeshConfig, Spanned};
 
 /// Mesh-wide settings that every process shares.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Mesh {
     /// The trust domain of our identities, such as `cluster.local`.
     pub trust_domain: String,
@@ -16,6 +16,8 @@ pub struct Mesh {
     pub default_namespace: String,
     /// How request paths are made canonical before they are judged, routed and forwarded.
     pub path_normalization: PathNormalization,
+    /// Services outside the mesh that policies may name (Istio `extensionProviders`).
+    pub extension_providers: Vec<ExtensionProvider>,
 }
 
 impl Default for Mesh {
@@ -26,6 +28,7 @@ impl Default for Mesh {
             root_namespace: "istio-system".to_owned(),
             default_namespace: "default".to_owned(),
             path_normalization: PathNormalization::default(),
+            extension_providers: Vec::new(),
         }
     }
 }
@@ -64,6 +67,8 @@ impl Mesh {
         if let Some(normalization) = &config.path_normalization {
             mesh.path_normalization = normalization.value;
         }
+        mesh.extension_providers
+            .clone_from(&config.extension_providers);
         mesh
     }
 

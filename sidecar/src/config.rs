@@ -307,6 +307,7 @@ impl Config {
                     .default_namespace
                     .unwrap_or_else(|| workload.namespace.clone()),
                 path_normalization: raw.path_normalization.into(),
+                extension_providers: Vec::new(),
             },
             identity: IdentityConfig {
                 trust_domain,

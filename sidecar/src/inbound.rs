@@ -263,6 +263,7 @@ impl Inbound {
                 host: tidy::host(request),
                 path: request.uri().path(),
                 headers: request.headers(),
+                claims: None,
             }),
         };
         let decision = snapshot.authz.decide(&facts);
@@ -277,7 +278,7 @@ impl Inbound {
         tracing::debug!(
             decision = id,
             %details,
-            at = decision.by.map(|rule| tracing::field::display(rule.at)),
+            at = decision.by.map(|rule| tracing::field::display(&rule.at)),
             peer = peer.identity().map(|identity| identity.id.as_str()),
             method = %request.method(),
             path = %escape::escape(request.uri().path(), escape::LIMIT),

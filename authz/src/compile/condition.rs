@@ -6,7 +6,7 @@ use policies::document::{Condition, Meta, Spanned};
 use super::Compiler;
 use crate::{
     codes,
-    field::{Check, HttpSubject, Subject, Wants},
+    field::{Check, HttpSubject, Subject, Wants, Written},
 };
 
 /// What a key looks at.
@@ -50,10 +50,12 @@ impl Compiler {
             (Wants::NoMatch, &condition.not_values),
         ]
         .into_iter()
-        .filter(|(_, values)| !values.is_empty())
-        .map(|(wants, values)| Check {
-            subject: self.subject(&key, values, meta),
-            wants,
+        .filter_map(|(wants, values)| {
+            Some(Check {
+                written: Written::new(&condition.key, values)?,
+                subject: self.subject(&key, values, meta),
+                wants,
+            })
         })
         .collect()
     }

@@ -6,7 +6,7 @@ use super::Compiler;
 use crate::{
     codes,
     decision::Action,
-    field::{Check, HttpSubject, PathPattern, Subject, Wants},
+    field::{Check, HttpSubject, PathPattern, Subject, Wants, Written},
     matcher::Pattern,
     rule::AllOf,
     template::Template,
@@ -31,26 +31,33 @@ impl Compiler {
                 &operation.not_paths,
             ),
         ] {
-            let ports_subject =
-                Subject::DestinationPort(ports.iter().map(|port| port.value).collect());
+            let name = |field: &str| wants.field(field);
             let subjects = [
                 (
-                    hosts.len(),
+                    Written::new(&name("hosts"), hosts),
                     Subject::Http(HttpSubject::Host(Self::patterns(hosts))),
                 ),
-                (ports.len(), ports_subject),
                 (
-                    methods.len(),
+                    Written::new(&name("ports"), ports),
+                    Subject::DestinationPort(ports.iter().map(|port| port.value).collect()),
+                ),
+                (
+                    Written::new(&name("methods"), methods),
                     Subject::Http(HttpSubject::Method(Self::patterns(methods))),
                 ),
                 (
-                    paths.len(),
+                    Written::new(&name("paths"), paths),
                     Subject::Http(HttpSubject::Path(self.paths(paths, action))),
                 ),
             ];
             // What the author wrote decides, not what was understood: a bad value must not widen a rule.
-            let written = subjects.into_iter().filter(|(values, _)| *values > 0);
-            checks.extend(written.map(|(_, subject)| Check { subject, wants }));
+            checks.extend(subjects.into_iter().filter_map(|(written, subject)| {
+                Some(Check {
+                    subject,
+                    wants,
+                    written: written?,
+                })
+            }));
         }
         if checks.is_empty() {
             let message = "this operation restricts nothing".to_owned();
@@ -87,7 +94,9 @@ impl Compiler {
                 );
                 let help = match action {
                     Action::Allow => "write the path alone; this rule allows nothing as it stands",
-                    Action::Deny => "write the path alone; this rule denies nothing as it stands",
+                    Action::Deny | Action::Custom | Action::Audit => {
+                        "write the path alone; this rule stops nothing as it stands"
+                    }
                 };
                 self.warning(codes::NEVER_MATCHES, &value.at, &value.path, message, help);
             }

@@ -6,7 +6,7 @@ use super::Compiler;
 use crate::{
     cidr::Cidr,
     codes,
-    field::{Check, Subject, Wants},
+    field::{Check, Subject, Wants, Written},
     matcher::Pattern,
     principal::IdentityPattern,
     rule::AllOf,
@@ -88,28 +88,41 @@ impl Compiler {
                 &source.not_remote_ip_blocks,
             ),
         ] {
+            let name = |field: &str| wants.field(field);
             let subjects = [
-                (principals, Subject::Identity(self.principals(principals))),
-                (namespaces, Subject::Identity(Self::namespaces(namespaces))),
                 (
-                    service_accounts,
+                    Written::new(&name("principals"), principals),
+                    Subject::Identity(self.principals(principals)),
+                ),
+                (
+                    Written::new(&name("namespaces"), namespaces),
+                    Subject::Identity(Self::namespaces(namespaces)),
+                ),
+                (
+                    Written::new(&name("serviceAccounts"), service_accounts),
                     Subject::Identity(self.service_accounts(service_accounts, meta)),
                 ),
                 (
-                    trust_domains,
+                    Written::new(&name("trustDomains"), trust_domains),
                     Subject::Identity(self.trust_domains(trust_domains)),
                 ),
-                (ip_blocks, Subject::SourceIp(self.ip_blocks(ip_blocks))),
                 (
-                    remote_ip_blocks,
+                    Written::new(&name("ipBlocks"), ip_blocks),
+                    Subject::SourceIp(self.ip_blocks(ip_blocks)),
+                ),
+                (
+                    Written::new(&name("remoteIpBlocks"), remote_ip_blocks),
                     Subject::RemoteIp(self.ip_blocks(remote_ip_blocks)),
                 ),
             ];
             // What the author wrote decides, not what was understood: a bad value must not widen a rule.
-            let written = subjects
-                .into_iter()
-                .filter(|(values, _)| !values.is_empty());
-            checks.extend(written.map(|(_, subject)| Check { subject, wants }));
+            checks.extend(subjects.into_iter().filter_map(|(written, subject)| {
+                Some(Check {
+                    subject,
+                    wants,
+                    written: written?,
+                })
+            }));
         }
         if checks.is_empty()
             && source.request_principals.is_empty()

@@ -115,6 +115,7 @@ fn ask(choices: &mut Choices<'_>, sets: [&PolicySet; 4], text: &str) {
             host: choices.of(AUTHORITIES),
             path: &path,
             headers: &headers,
+            claims: None,
         }),
     };
     let decision = alone.decide(&facts);
