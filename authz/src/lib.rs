@@ -57,6 +57,7 @@ pub mod claims;
 pub mod codes;
 mod compile;
 pub mod decision;
+pub mod explain;
 pub mod facts;
 mod field;
 pub mod jwt;

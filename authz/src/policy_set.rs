@@ -113,11 +113,17 @@ impl PolicySet {
 
     /// Every rule, in the order of [`RuleId::number`].
     pub fn rule_ids(&self) -> impl Iterator<Item = &RuleId> {
-        self.deny
-            .rules
-            .iter()
-            .chain(&self.allow.rules)
-            .map(|rule| &rule.id)
+        self.every_rule().map(|rule| &rule.id)
+    }
+
+    /// Every rule, in the order of [`RuleId::number`]: to explain, not to decide.
+    pub(crate) fn every_rule(&self) -> impl Iterator<Item = &Rule> {
+        self.deny.rules.iter().chain(&self.allow.rules)
+    }
+
+    /// Whether the documents had errors, so that nothing passes.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.otherwise == Otherwise::Refused
     }
 
     /// Namespace and name of each policy that selects the workload, in the order in which they are asked.
