@@ -65,6 +65,7 @@ mod matcher;
 pub mod mtls;
 pub mod path;
 pub mod policy_set;
+pub mod policy_test;
 mod principal;
 mod rule;
 mod template;

@@ -128,7 +128,27 @@ impl MtlsModes {
     }
 }
 
+/// The PeerAuthentication that gives a port its mode; none where nobody says anything and PERMISSIVE holds.
+pub(crate) fn decided_by<'a>(
+    documents: &'a DocumentSet,
+    workload: &Workload,
+    mesh: &Mesh,
+    port: u16,
+) -> Option<&'a Arc<PeerAuthentication>> {
+    let of_level = |wanted: Level| {
+        let mut policies = documents.peer_authentications.iter();
+        policies.find(|policy| level_for(policy, workload, mesh) == Some(wanted))
+    };
+    let says = |mode: &Spanned<PeerAuthenticationMode>| mode.value != PeerAuthenticationMode::Unset;
+    let narrow = of_level(Level::Workload);
+    let of_port = narrow.filter(|policy| policy.port_level.get(&port).is_some_and(says));
+    let levels = [narrow, of_level(Level::Namespace), of_level(Level::Mesh)];
+    let mut levels = levels.into_iter().flatten();
+    of_port.or_else(|| levels.find(|policy| policy.mode.as_ref().is_some_and(says)))
+}
+
 /// How wide a PeerAuthentication reaches, from wide to narrow.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
     Mesh,
     Namespace,

@@ -19,7 +19,7 @@ mod relocate;
 mod standing;
 
 pub(crate) use cursor::{Context, Cursor, Decode};
-pub(crate) use document::{Document, OfFile, Shared, file, shape};
+pub(crate) use document::{Document, OfFile, Shared, file, nodes, shape};
 pub(crate) use fields::Fields;
 pub(crate) use formats::{
     CidrText, DurationOrZero, HostText, NAME, Percent, Port, Share, WholePercent, is_host_name,

@@ -12,6 +12,7 @@ pub mod mesh_config;
 mod meta;
 mod namespace;
 mod peer_authentication;
+pub mod policy_test;
 mod probe;
 mod proxy_config;
 pub mod rate_limit;
@@ -60,6 +61,7 @@ pub use mesh_config::provider::ExtensionProvider;
 pub use meta::Meta;
 pub use namespace::Namespace;
 pub use peer_authentication::{PeerAuthentication, PeerAuthenticationMode};
+pub use policy_test::PolicyTest;
 pub use probe::{ProbeMethod, ReadinessProbe};
 pub use proxy_config::ProxyConfig;
 pub use rate_limit::RateLimit;
@@ -143,6 +145,8 @@ document_set! {
     rate_limits: RateLimit,
     /// Which caller of the CA may have which identity.
     registration_entries: RegistrationEntry,
+    /// Tests of policies, which are no policies themselves.
+    policy_tests: PolicyTest,
     /// Namespaces and their labels.
     namespaces: Namespace,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::decode::{MAX_REGEX_SUM, OfFile, Regexes, Shared};
 use crate::diagnostic::{Diagnostic, codes};
-use crate::document::{CompiledRegexes, DocumentSet, Kind};
+use crate::document::{CompiledRegexes, DocumentSet, Kind, PolicyTest};
 use crate::mesh::Mesh;
 use crate::source::SourceFile;
 
@@ -30,6 +30,36 @@ impl Loaded {
 /// Reads every document of the given sources, in the order of their names.
 pub fn load(files: &[SourceFile], mesh: &Mesh) -> Loaded {
     Loader::default().load(files, mesh)
+}
+
+/// As [`load`], with the documents that stand in a test itself behind all others; `own` is the file of the test.
+pub fn load_with_test(
+    files: &[SourceFile],
+    own: &SourceFile,
+    test: &PolicyTest,
+    mesh: &Mesh,
+) -> Loaded {
+    let mut loader = Loader::default();
+    let read = loader.load(files, mesh);
+    if test.documents.is_empty() {
+        return read;
+    }
+    let nodes = test.documents.iter().map(|document| &document.0);
+    loader.files.push(Kept {
+        source: own.clone(),
+        content: crate::decode::nodes(own, nodes, mesh, &Shared::default()),
+    });
+    loader.loaded(mesh)
+}
+
+/// The tests of a file, and every finding about it. A test that names no namespace has an empty one.
+pub fn policy_tests(file: &SourceFile) -> (Vec<Arc<PolicyTest>>, Vec<Diagnostic>) {
+    let mesh = Mesh {
+        default_namespace: String::new(),
+        ..Mesh::default()
+    };
+    let loaded = load(std::slice::from_ref(file), &mesh);
+    (loaded.documents.policy_tests, loaded.diagnostics)
 }
 
 /// Reads editions of a document set, one after the other; a file that stays as it is is not read again.

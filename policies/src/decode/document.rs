@@ -68,6 +68,32 @@ pub(crate) fn file(file: &SourceFile, mesh: &Mesh, shared: &Shared) -> OfFile {
     }
 }
 
+/// Reads documents that stand within another document of a source text.
+pub(crate) fn nodes<'a>(
+    file: &SourceFile,
+    nodes: impl Iterator<Item = &'a Node>,
+    mesh: &Mesh,
+    shared: &Shared,
+) -> OfFile {
+    let mut set = DocumentSet::default();
+    let context = Context::new(&file.name, &file.text, mesh, shared);
+    for node in nodes {
+        let cursor = Cursor {
+            context: &context,
+            node,
+            path: DocPath::root(),
+            key: node.position,
+            key_end: node.position,
+        };
+        document(&cursor, &mut set);
+    }
+    OfFile {
+        documents: set,
+        diagnostics: context.findings.into_diagnostics(&file.name),
+        regexes: context.regexes.into_inner(),
+    }
+}
+
 fn document(cursor: &Cursor<'_>, set: &mut DocumentSet) {
     let Value::Mapping(entries) = &cursor.node.value else {
         let message = format!(
@@ -198,6 +224,7 @@ fn read(kind: Kind, cursor: &Cursor<'_>, set: &mut DocumentSet) {
         Kind::PeerAuthentication => keep(kind, cursor, &mut set.peer_authentications),
         Kind::MeshConfig => keep(kind, cursor, &mut set.mesh_configs),
         Kind::RegistrationEntry => keep(kind, cursor, &mut set.registration_entries),
+        Kind::PolicyTest => keep(kind, cursor, &mut set.policy_tests),
         Kind::Namespace => keep(kind, cursor, &mut set.namespaces),
         Kind::WorkloadGroup => keep(kind, cursor, &mut set.workload_groups),
         Kind::Sidecar => keep(kind, cursor, &mut set.sidecars),

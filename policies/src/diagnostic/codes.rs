@@ -243,6 +243,8 @@ codes! {
     MESH_SETTING_NOT_IN_FORCE = "PC0247";
     /// Extension providers are not in force yet.
     PROVIDER_NOT_IN_FORCE = "PC0248";
+    /// A PolicyTest among the documents of a process.
+    POLICY_TEST_NOT_IN_FORCE = "PC0260";
 
     /// A destination host that no document declares.
     UNKNOWN_HOST = "PC0301";

@@ -40,6 +40,8 @@ pub enum Kind {
     RateLimit,
     /// `portcullis.dev` RegistrationEntry.
     RegistrationEntry,
+    /// `portcullis.dev` PolicyTest.
+    PolicyTest,
     /// Kubernetes' Namespace.
     Namespace,
 }
@@ -73,6 +75,7 @@ impl Kind {
         Self::MeshConfig,
         Self::RateLimit,
         Self::RegistrationEntry,
+        Self::PolicyTest,
         Self::Namespace,
     ];
 
@@ -174,6 +177,7 @@ impl Kind {
             Self::RegistrationEntry => {
                 const { &ours("RegistrationEntry", "registrationentries", &["re"]) }
             }
+            Self::PolicyTest => const { &ours("PolicyTest", "policytests", &["pt"]) },
             Self::Namespace => &Names {
                 kind: "Namespace",
                 plural: "namespaces",

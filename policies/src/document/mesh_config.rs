@@ -4,6 +4,8 @@ pub mod provider;
 pub mod proxy;
 mod schema;
 
+pub(crate) use schema::{TrustDomain, namespace};
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

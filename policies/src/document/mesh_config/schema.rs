@@ -298,7 +298,7 @@ fn proxy_ports(f: &mut Fields<'_>) -> BTreeMap<&'static str, u16> {
 }
 
 /// The name of a trust domain (SPIFFE ID specification, section 2.1).
-struct TrustDomain(String);
+pub(crate) struct TrustDomain(pub(crate) String);
 
 impl Decode for TrustDomain {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
@@ -312,7 +312,8 @@ impl Decode for TrustDomain {
     }
 }
 
-fn namespace(cursor: &Cursor<'_>) -> Option<String> {
+/// The name of a namespace.
+pub(crate) fn namespace(cursor: &Cursor<'_>) -> Option<String> {
     let text = cursor.text()?;
     if is_label(text) {
         Some(text.to_owned())

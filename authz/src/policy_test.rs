@@ -1,0 +1,299 @@
+//! Policy tests: what the policies of a workload decide about requests that a PolicyTest describes.
+//!
+//! Everything is judged as a proxy judges it, step by step: mTLS of the port, the canonical path, CUSTOM, tokens, then
+//! AUDIT, DENY and ALLOW. Nobody is asked and nothing is sent.
+
+mod judgement;
+mod rules;
+
+use std::time::SystemTime;
+
+use identity::id::SpiffeId;
+use policies::{
+    diagnostic::{Diagnostic, DocPath, codes as of_documents},
+    document::{
+        DocumentSet, Spanned,
+        policy_test::{Caller, Outcome, PolicyTest, ProviderAnswer, TestProtocol, TestRequest},
+    },
+    load::load_with_test,
+    mesh::Mesh,
+    source::{Location, SourceFile},
+    workload::Workload,
+};
+
+pub use judgement::{Decider, Judgement, Reason};
+pub use rules::TestedRule;
+
+use crate::{
+    codes,
+    decision::{Ask, DryRunAllow, Verdict},
+    facts::{Facts, HttpFacts},
+    jwt::TokenRules,
+    mtls::{self, MtlsMode, MtlsModes},
+    path,
+    policy_set::PolicySet,
+};
+
+/// A workload with its policies, ready to be asked.
+#[derive(Debug)]
+pub struct Subject {
+    documents: DocumentSet,
+    mesh: Mesh,
+    workload: Workload,
+    policies: PolicySet,
+    tokens: TokenRules,
+    /// None on a gateway, whose servers say themselves which TLS they speak.
+    mtls: Option<MtlsModes>,
+    findings: Vec<Diagnostic>,
+}
+
+impl Subject {
+    /// Reads and checks the documents of a test: `files` are what its `policies` name, `own` is the file that it stands in.
+    ///
+    /// A service that no document declares is no mistake here: tests are about policies, and often given nothing else.
+    ///
+    /// # Errors
+    /// Every finding, when one of them is an error: no proxy would put such documents in force.
+    pub fn new(
+        test: &PolicyTest,
+        own: &SourceFile,
+        files: &[SourceFile],
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let loaded = load_with_test(files, own, test, &mesh_before(test));
+        let documents = loaded.documents;
+        let mesh = mesh_in_force(test, &documents, loaded.mesh);
+        let (registry, across) = policies::check::check(&documents, &mesh);
+        let mut findings = loaded.diagnostics;
+        findings.extend(across);
+        findings.extend(crate::check::check(&documents, &registry, &mesh));
+        findings.retain(|finding| {
+            // The test's `trustDomain` stands in for the process's.
+            finding.code != of_documents::FOREIGN_TRUST_DOMAIN
+                && !finding.code.is_open_reference()
+                && finding.code != of_documents::POLICY_TEST_NOT_IN_FORCE
+        });
+        findings.extend(principals(test));
+        findings.sort_by(|a, b| a.at.cmp(&b.at));
+        if findings.iter().any(Diagnostic::is_error) {
+            return Err(findings);
+        }
+        let workload = workload(test);
+        let is_gateway = is_gateway(&workload, &documents);
+        Ok(Self {
+            policies: PolicySet::compile(&documents, &workload, &mesh),
+            tokens: TokenRules::compile(&documents, &workload, &mesh),
+            mtls: (!is_gateway).then(|| MtlsModes::compile(&documents, &workload, &mesh)),
+            documents,
+            mesh,
+            workload,
+            findings,
+        })
+    }
+
+    /// What was found about the documents that is no error.
+    pub fn findings(&self) -> &[Diagnostic] {
+        &self.findings
+    }
+
+    /// What becomes of a request that arrives at `now`, which matters to tokens with `exp` or `nbf` only.
+    pub fn judge(&self, request: &TestRequest, now: SystemTime) -> Judgement<'_> {
+        let port = request.destination_port;
+        let mode = self.mtls.as_ref().map(|modes| modes.for_port(port));
+        let mtls = request.mtls.unwrap_or(mode != Some(MtlsMode::Disable));
+        match (mode, mtls) {
+            (Some(mode @ MtlsMode::Strict), false) | (Some(mode @ MtlsMode::Disable), true) => {
+                let by = mtls::decided_by(&self.documents, &self.workload, &self.mesh, port);
+                return Judgement {
+                    outcome: Outcome::Deny,
+                    by: by.map(|policy| Decider::PeerAuthentication(&policy.meta)),
+                    reason: Reason::Mtls { mode, port },
+                    hits: Vec::new(),
+                };
+            }
+            _ => {}
+        }
+        let is_http = request.protocol != TestProtocol::Tcp;
+        let path = if is_http {
+            match path::normalize(&request.path, self.mesh.path_normalization) {
+                Ok(path) => path,
+                Err(error) => return Judgement::denied(Reason::Path(error)),
+            }
+        } else {
+            "".into()
+        };
+        let peer = request.principal.as_ref().filter(|_| mtls);
+        // `new` has refused what is no SPIFFE ID.
+        let peer = peer.and_then(|principal| spiffe_id(principal).ok());
+        let facts = Facts {
+            peer: peer.as_ref(),
+            source_ip: request.source_ip,
+            remote_ip: request.remote_ip,
+            destination_ip: request.destination_ip,
+            destination_port: port,
+            sni: request.sni.as_deref(),
+            http: is_http.then_some(HttpFacts {
+                method: &request.method,
+                host: &request.host,
+                path: &path,
+                headers: &request.headers,
+                claims: None,
+            }),
+        };
+        self.judge_facts(&facts, request, now)
+    }
+
+    /// CUSTOM, then tokens, then AUDIT, DENY and ALLOW.
+    fn judge_facts(
+        &self,
+        facts: &Facts<'_>,
+        request: &TestRequest,
+        now: SystemTime,
+    ) -> Judgement<'_> {
+        let custom = self.policies.custom(facts);
+        let mut hits: Vec<_> = custom.iter().map(|custom| custom.by).collect();
+        if let Some(custom) = custom {
+            let stopped = match (custom.ask, request.provider) {
+                (Ask::Nobody, _) => Some((Outcome::Deny, Reason::NobodyToAsk)),
+                (Ask::Provider(name), None) => Some((Outcome::Custom, Reason::Asks(name))),
+                (Ask::Provider(name), Some(ProviderAnswer::Deny)) => {
+                    Some((Outcome::Deny, Reason::ProviderDenies(name)))
+                }
+                (Ask::Provider(_), Some(ProviderAnswer::Allow)) => None,
+            };
+            if let Some((outcome, reason)) = stopped {
+                return Judgement {
+                    outcome,
+                    by: Some(Decider::Rule(custom.by)),
+                    reason,
+                    hits,
+                };
+            }
+        }
+        let claims = match self.claims(request, now) {
+            Ok(claims) => claims,
+            Err(refused) => return Judgement { hits, ..refused },
+        };
+        let facts = Facts {
+            http: facts.http.map(|http| HttpFacts {
+                claims: claims.as_ref(),
+                ..http
+            }),
+            ..*facts
+        };
+        let decision = self.policies.decide(&facts);
+        hits.extend(decision.audit);
+        hits.extend(decision.dry_run.deny);
+        if let DryRunAllow::Matched(rule) = decision.dry_run.allow {
+            hits.push(rule);
+        }
+        hits.extend(decision.by);
+        let reason = match (decision.verdict, decision.by, custom) {
+            (_, Some(rule), _) => Reason::Matches(rule),
+            (Verdict::Allow, None, Some(custom)) => Reason::ProviderAllows(custom.by),
+            (Verdict::Allow, None, None) => Reason::NoAllowPolicy,
+            (Verdict::Deny, None, _) => Reason::NoneMatches,
+        };
+        let by = match reason {
+            Reason::Matches(rule) | Reason::ProviderAllows(rule) => Some(Decider::Rule(rule)),
+            _ => None,
+        };
+        Judgement {
+            outcome: match decision.verdict {
+                Verdict::Allow => Outcome::Allow,
+                Verdict::Deny => Outcome::Deny,
+            },
+            by,
+            reason,
+            hits,
+        }
+    }
+}
+
+/// The settings of the process that the test stands for, before the documents are known.
+fn mesh_before(test: &PolicyTest) -> Mesh {
+    let named = Some(&test.meta.namespace).filter(|namespace| !namespace.is_empty());
+    let namespace = named.unwrap_or(&test.workload.namespace);
+    Mesh {
+        default_namespace: namespace.clone(),
+        ..Mesh::default()
+    }
+}
+
+/// The settings with the MeshConfig of the documents, and what the test says instead.
+fn mesh_in_force(test: &PolicyTest, documents: &DocumentSet, mut mesh: Mesh) -> Mesh {
+    let config = documents.mesh_configs.first();
+    if let Some(domain) = config.and_then(|config| config.trust_domain.as_ref()) {
+        mesh.trust_domain.clone_from(&domain.value);
+    }
+    let own = test.mesh.clone();
+    let Mesh {
+        trust_domain,
+        trust_domain_aliases,
+        root_namespace,
+        path_normalization,
+        extension_providers,
+        ..
+    } = &mut mesh;
+    set(trust_domain, own.trust_domain);
+    set(trust_domain_aliases, own.trust_domain_aliases);
+    set(root_namespace, own.root_namespace);
+    set(path_normalization, own.path_normalization);
+    set(extension_providers, own.extension_providers);
+    mesh
+}
+
+fn set<T>(setting: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *setting = value;
+    }
+}
+
+/// The workload; what no selector looks at has the name of its service account.
+fn workload(test: &PolicyTest) -> Workload {
+    let workload = &test.workload;
+    Workload {
+        name: workload.service_account.clone(),
+        namespace: workload.namespace.clone(),
+        service_account: workload.service_account.clone(),
+        labels: workload.labels.clone(),
+    }
+}
+
+/// Whether the workload is a gateway: a Gateway selects it, or it has the label of one. PeerAuthentication is about the
+/// inbound ports of sidecars; a gateway's TLS is that of its servers.
+fn is_gateway(workload: &Workload, documents: &DocumentSet) -> bool {
+    let labels = &workload.labels;
+    let label = |key: &str| labels.get(key).map(String::as_str);
+    label("istio") == Some("ingressgateway")
+        || label("gateway.networking.k8s.io/gateway-name").is_some()
+        || documents.gateways.iter().any(|gateway| {
+            gateway.selector.iter().next().is_some()
+                && gateway.selector.iter().all(|(key, value)| label(key) == Some(value.as_str()))
+        })
+}
+
+fn spiffe_id(principal: &str) -> Result<SpiffeId, String> {
+    SpiffeId::parse(&format!("spiffe://{principal}")).map_err(|error| error.to_string())
+}
+
+/// Principals that no certificate could have.
+fn principals(test: &PolicyTest) -> Vec<Diagnostic> {
+    let of_cases = test.cases.iter().map(|case| &case.request);
+    let of_cases = of_cases.filter_map(|request| request.principal.as_ref());
+    let of_cases = of_cases.map(|Spanned { value, at, path }| (value, at, path));
+    let of_matrix = test.matrix.iter().flat_map(|matrix| &matrix.callers);
+    let of_matrix = of_matrix.filter_map(|caller| match &caller.value {
+        Caller::Principal(principal) => Some((principal, &caller.at, &caller.path)),
+        Caller::Anonymous | Caller::Plaintext => None,
+    });
+    let finding = |(principal, at, path): (&String, &Location, &DocPath)| {
+        let error = spiffe_id(principal).err()?;
+        let message = format!("`{principal}` is no principal: {error}");
+        let help = "write `cluster.local/ns/shop/sa/order`";
+        Some(Diagnostic::error(codes::INVALID_VALUE, at.clone(), path, message).with_help(help))
+    };
+    of_cases.chain(of_matrix).filter_map(finding).collect()
+}
+
+#[cfg(test)]
+mod tests;
