@@ -134,6 +134,9 @@ Checked, written and waited for as `apply` does it.")]
     /// Explain a finding's code, with a wrong and a right example
     #[command(after_help = crate::explain_code::EXAMPLES)]
     ExplainCode(crate::explain_code::ExplainCode),
+    /// Test policies
+    #[command(after_help = crate::policy::EXAMPLES)]
+    Policy(crate::policy::Policy),
     /// Print the versions of the command and of the running parts
     #[command(after_help = "\
 Examples:

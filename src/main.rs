@@ -21,6 +21,7 @@ mod lock;
 mod mesh_set;
 mod names;
 mod parent;
+mod policy;
 mod ports;
 mod process_files;
 mod record;
@@ -67,6 +68,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Delete(args) => delete::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::ExplainCode(args) => explain_code::run(&args),
+        Command::Policy(args) => policy::run(&args),
         Command::Version(args) => version::run(&args),
         Command::Ca(args) => program(ca::command::run(args)),
         Command::Gateway(args) => program(gateway::command::run(args)),

@@ -3,17 +3,17 @@
 //! Everything is judged as a proxy judges it, step by step: mTLS of the port, the canonical path, CUSTOM, tokens, then
 //! AUDIT, DENY and ALLOW. Nobody is asked and nothing is sent.
 
+mod arrival;
 mod judgement;
 mod rules;
 
 use std::time::SystemTime;
 
-use identity::id::SpiffeId;
 use policies::{
     diagnostic::{Diagnostic, DocPath, codes as of_documents},
     document::{
         DocumentSet, Spanned,
-        policy_test::{Caller, Outcome, PolicyTest, ProviderAnswer, TestProtocol, TestRequest},
+        policy_test::{Caller, Outcome, PolicyTest, ProviderAnswer, TestRequest},
     },
     load::load_with_test,
     mesh::Mesh,
@@ -26,13 +26,13 @@ pub use rules::TestedRule;
 
 use crate::{
     codes,
-    decision::{Ask, DryRunAllow, Verdict},
-    facts::{Facts, HttpFacts},
+    decision::{Ask, Custom, DryRunAllow, Verdict},
+    explain::Explanation,
     jwt::TokenRules,
     mtls::{self, MtlsMode, MtlsModes},
-    path,
     policy_set::PolicySet,
 };
+use arrival::Arrival;
 
 /// A workload with its policies, ready to be asked.
 #[derive(Debug)]
@@ -97,90 +97,16 @@ impl Subject {
 
     /// What becomes of a request that arrives at `now`, which matters to tokens with `exp` or `nbf` only.
     pub fn judge(&self, request: &TestRequest, now: SystemTime) -> Judgement<'_> {
-        let port = request.destination_port;
-        let mode = self.mtls.as_ref().map(|modes| modes.for_port(port));
-        let mtls = request.mtls.unwrap_or(mode != Some(MtlsMode::Disable));
-        match (mode, mtls) {
-            (Some(mode @ MtlsMode::Strict), false) | (Some(mode @ MtlsMode::Disable), true) => {
-                let by = mtls::decided_by(&self.documents, &self.workload, &self.mesh, port);
-                return Judgement {
-                    outcome: Outcome::Deny,
-                    by: by.map(|policy| Decider::PeerAuthentication(&policy.meta)),
-                    reason: Reason::Mtls { mode, port },
-                    hits: Vec::new(),
-                };
-            }
-            _ => {}
-        }
-        let is_http = request.protocol != TestProtocol::Tcp;
-        let path = if is_http {
-            match path::normalize(&request.path, self.mesh.path_normalization) {
-                Ok(path) => path,
-                Err(error) => return Judgement::denied(Reason::Path(error)),
-            }
-        } else {
-            "".into()
+        let (arrival, custom) = match self.before_tokens(request) {
+            Ok(passed) => passed,
+            Err(stopped) => return stopped,
         };
-        let peer = request.principal.as_ref().filter(|_| mtls);
-        // `new` has refused what is no SPIFFE ID.
-        let peer = peer.and_then(|principal| spiffe_id(principal).ok());
-        let facts = Facts {
-            peer: peer.as_ref(),
-            source_ip: request.source_ip,
-            remote_ip: request.remote_ip,
-            destination_ip: request.destination_ip,
-            destination_port: port,
-            sni: request.sni.as_deref(),
-            http: is_http.then_some(HttpFacts {
-                method: &request.method,
-                host: &request.host,
-                path: &path,
-                headers: &request.headers,
-                claims: None,
-            }),
-        };
-        self.judge_facts(&facts, request, now)
-    }
-
-    /// CUSTOM, then tokens, then AUDIT, DENY and ALLOW.
-    fn judge_facts(
-        &self,
-        facts: &Facts<'_>,
-        request: &TestRequest,
-        now: SystemTime,
-    ) -> Judgement<'_> {
-        let custom = self.policies.custom(facts);
         let mut hits: Vec<_> = custom.iter().map(|custom| custom.by).collect();
-        if let Some(custom) = custom {
-            let stopped = match (custom.ask, request.provider) {
-                (Ask::Nobody, _) => Some((Outcome::Deny, Reason::NobodyToAsk)),
-                (Ask::Provider(name), None) => Some((Outcome::Custom, Reason::Asks(name))),
-                (Ask::Provider(name), Some(ProviderAnswer::Deny)) => {
-                    Some((Outcome::Deny, Reason::ProviderDenies(name)))
-                }
-                (Ask::Provider(_), Some(ProviderAnswer::Allow)) => None,
-            };
-            if let Some((outcome, reason)) = stopped {
-                return Judgement {
-                    outcome,
-                    by: Some(Decider::Rule(custom.by)),
-                    reason,
-                    hits,
-                };
-            }
-        }
         let claims = match self.claims(request, now) {
             Ok(claims) => claims,
             Err(refused) => return Judgement { hits, ..refused },
         };
-        let facts = Facts {
-            http: facts.http.map(|http| HttpFacts {
-                claims: claims.as_ref(),
-                ..http
-            }),
-            ..*facts
-        };
-        let decision = self.policies.decide(&facts);
+        let decision = self.policies.decide(&arrival.facts(claims.as_ref()));
         hits.extend(decision.audit);
         hits.extend(decision.dry_run.deny);
         if let DryRunAllow::Matched(rule) = decision.dry_run.allow {
@@ -193,19 +119,67 @@ impl Subject {
             (Verdict::Allow, None, None) => Reason::NoAllowPolicy,
             (Verdict::Deny, None, _) => Reason::NoneMatches,
         };
-        let by = match reason {
-            Reason::Matches(rule) | Reason::ProviderAllows(rule) => Some(Decider::Rule(rule)),
-            _ => None,
-        };
         Judgement {
             outcome: match decision.verdict {
                 Verdict::Allow => Outcome::Allow,
                 Verdict::Deny => Outcome::Deny,
             },
-            by,
+            by: match reason {
+                Reason::Matches(rule) | Reason::ProviderAllows(rule) => Some(Decider::Rule(rule)),
+                _ => None,
+            },
             reason,
             hits,
         }
+    }
+
+    /// Every rule with what it saw of a request; none if the request never came before the rules.
+    pub fn explain(&self, request: &TestRequest, now: SystemTime) -> Option<Explanation> {
+        let (arrival, _) = self.before_tokens(request).ok()?;
+        let claims = self.claims(request, now).ok()?;
+        Some(self.policies.explain(&arrival.facts(claims.as_ref())))
+    }
+
+    /// mTLS, the path and CUSTOM: what stops a request before its token is looked at.
+    fn before_tokens<'r>(
+        &self,
+        request: &'r TestRequest,
+    ) -> Result<(Arrival<'r>, Option<Custom<'_>>), Judgement<'_>> {
+        let port = request.destination_port;
+        let mode = self.mtls.as_ref().map(|modes| modes.for_port(port));
+        let mtls = request.mtls.unwrap_or(mode != Some(MtlsMode::Disable));
+        if let (Some(mode @ MtlsMode::Strict), false) | (Some(mode @ MtlsMode::Disable), true) =
+            (mode, mtls)
+        {
+            let by = mtls::decided_by(&self.documents, &self.workload, &self.mesh, port);
+            return Err(Judgement {
+                outcome: Outcome::Deny,
+                by: by.map(|policy| Decider::PeerAuthentication(&policy.meta)),
+                reason: Reason::Mtls { mode, port },
+                hits: Vec::new(),
+            });
+        }
+        let arrival = Arrival::new(request, mtls, self.mesh.path_normalization)
+            .map_err(|error| Judgement::denied(Reason::Path(error)))?;
+        let Some(custom) = self.policies.custom(&arrival.facts(None)) else {
+            return Ok((arrival, None));
+        };
+        let (outcome, reason) = match (custom.ask, request.provider) {
+            (Ask::Nobody, _) => (Outcome::Deny, Reason::NobodyToAsk),
+            (Ask::Provider(name), None) => (Outcome::Custom, Reason::Asks(name)),
+            (Ask::Provider(name), Some(ProviderAnswer::Deny)) => {
+                (Outcome::Deny, Reason::ProviderDenies(name))
+            }
+            (Ask::Provider(_), Some(ProviderAnswer::Allow)) => {
+                return Ok((arrival, Some(custom)));
+            }
+        };
+        Err(Judgement {
+            outcome,
+            by: Some(Decider::Rule(custom.by)),
+            reason,
+            hits: vec![custom.by],
+        })
     }
 }
 
@@ -266,14 +240,8 @@ fn is_gateway(workload: &Workload, documents: &DocumentSet) -> bool {
     let label = |key: &str| labels.get(key).map(String::as_str);
     label("istio") == Some("ingressgateway")
         || label("gateway.networking.k8s.io/gateway-name").is_some()
-        || documents.gateways.iter().any(|gateway| {
-            gateway.selector.iter().next().is_some()
-                && gateway.selector.iter().all(|(key, value)| label(key) == Some(value.as_str()))
-        })
-}
-
-fn spiffe_id(principal: &str) -> Result<SpiffeId, String> {
-    SpiffeId::parse(&format!("spiffe://{principal}")).map_err(|error| error.to_string())
+        || (documents.gateways.iter())
+            .any(|gateway| !gateway.selector.is_empty() && gateway.selects(labels))
 }
 
 /// Principals that no certificate could have.
@@ -287,7 +255,7 @@ fn principals(test: &PolicyTest) -> Vec<Diagnostic> {
         Caller::Anonymous | Caller::Plaintext => None,
     });
     let finding = |(principal, at, path): (&String, &Location, &DocPath)| {
-        let error = spiffe_id(principal).err()?;
+        let error = arrival::spiffe_id(principal).err()?;
         let message = format!("`{principal}` is no principal: {error}");
         let help = "write `cluster.local/ns/shop/sa/order`";
         Some(Diagnostic::error(codes::INVALID_VALUE, at.clone(), path, message).with_help(help))

@@ -160,6 +160,10 @@ fn decoders_leave_no_field_without_a_shape() {
             // What configures Envoy and istiod is only named.
             found.retain(String::is_empty);
         }
+        if *kind == Kind::PolicyTest {
+            // Claims are any JSON, and inline documents are read by the decoders of their own kinds.
+            found.retain(|at| !at.ends_with(".claims.*") && !at.ends_with(".documents[].*"));
+        }
         assert_eq!(found, Vec::<String>::new(), "{kind}");
     }
 }

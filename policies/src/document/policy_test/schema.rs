@@ -32,7 +32,9 @@ impl Document for PolicyTest {
         Some(Self {
             meta,
             mesh,
-            policies: policies.map(|file| file.map(|NonEmpty(file)| file)).collect(),
+            policies: policies
+                .map(|file| file.map(|NonEmpty(file)| file))
+                .collect(),
             documents,
             workload: workload?,
             cases,
@@ -74,9 +76,7 @@ impl Decode for TestMesh {
             let trust_domain = f.optional::<TrustDomain>("trustDomain");
             let aliases_written = f.has("trustDomainAliases");
             let aliases = f.list::<TrustDomain>("trustDomainAliases");
-            let root_namespace = f
-                .get("rootNamespace")
-                .and_then(|cursor| namespace(&cursor));
+            let root_namespace = f.get("rootNamespace").and_then(|cursor| namespace(&cursor));
             let path_normalization = f.optional("pathNormalization");
             let providers_written = f.has("extensionProviders");
             let providers = f.list::<TestProvider>("extensionProviders");
