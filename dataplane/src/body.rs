@@ -1,5 +1,6 @@
 //! Body types shared by both proxies: the upload wrapper that counts and can be cancelled, and local bodies.
 
+mod begun;
 mod observed;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use bytes::{Buf as _, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 
+pub use begun::Begun;
 pub use observed::{BodyEnd, BodyReport, Observed, grpc_status};
 
 /// The error type of bodies whose origin does not matter to the reader.

@@ -8,8 +8,10 @@
 //! What went wrong becomes a [`LocalReply`]; what happened becomes one [`telemetry::RequestMetrics`]
 //! observation and one [`telemetry::AccessLog`] line.
 
+pub mod access;
 pub mod body;
 pub mod checked;
+pub mod config;
 pub mod decisions;
 pub mod ext_authz;
 pub mod forward;
@@ -27,7 +29,8 @@ mod testing;
 pub mod tokens;
 pub mod upstream;
 
-pub use body::{BoxError, RequestBody};
+pub use access::Access;
+pub use body::{Begun, BoxError, RequestBody};
 pub use forward::{ForwardBody, Forwarded, Forwarder, Outcome};
 pub use local_reply::LocalReply;
 pub use policy_store::PolicyStore;

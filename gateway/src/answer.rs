@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use dataplane::LocalReply;
+use dataplane::access::{Refusal, change};
+use dataplane::local_reply::is_grpc;
 use http::header::{CONTENT_TYPE, LOCATION, SERVER};
 use http::{HeaderValue, Response};
 use policies::route::{DirectResponse, HttpRoute, Redirect};
@@ -18,6 +20,13 @@ pub(crate) async fn reply(exchange: &mut Exchange<'_>, reply: &LocalReply) -> Re
     exchange.record.replied(reply);
     let response = reply.response(&exchange.session.req_header().headers);
     send(exchange, response).await
+}
+
+/// Answers a request that may not pass.
+pub(crate) async fn refuse(exchange: &mut Exchange<'_>, refusal: Refusal) -> Result<(), Stop> {
+    exchange.record.replied(&refusal.reply);
+    let grpc = is_grpc(&exchange.session.req_header().headers);
+    send(exchange, refusal.into_response(grpc)).await
 }
 
 /// Answers with the redirect of a route.
@@ -57,6 +66,7 @@ pub(crate) async fn direct(
 }
 
 async fn send(exchange: &mut Exchange<'_>, mut response: Response<Bytes>) -> Result<(), Stop> {
+    change(response.headers_mut(), &exchange.changes);
     response.headers_mut().insert(SERVER, SERVER_NAME.clone());
     write_whole(exchange.session, response, exchange.draining).await?;
     Ok(())

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dataplane::config::AuthorizationConfig;
 use identity::{SpiffeId, TrustDomain};
 use runtime::config::{ConfigDocument, ConfigError, resolve};
 use runtime::duration;
@@ -60,6 +61,9 @@ pub struct GatewayConfig {
     /// The log of requests.
     #[serde(default)]
     pub access_log: AccessLogConfig,
+    /// Whether denials are enforced.
+    #[serde(default)]
+    pub authorization: AuthorizationConfig,
     /// Threads that serve; by default one for each processor.
     #[serde(default)]
     pub threads: Option<u16>,

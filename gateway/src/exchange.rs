@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 
 use dataplane::LocalReply;
+use dataplane::access::Refusal;
+use dataplane::ext_authz::HeaderChange;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
@@ -22,6 +24,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) draining: &'a ShutdownWatch,
     /// What will be logged.
     pub(crate) record: &'a mut Record,
+    /// What an external provider changes in the response's headers.
+    pub(crate) changes: Vec<HeaderChange>,
 }
 
 /// Why a request does not go its full way.
@@ -29,6 +33,8 @@ pub(crate) struct Exchange<'a> {
 pub(crate) enum Stop {
     /// We answer ourselves.
     Reply(Box<LocalReply>),
+    /// It may not pass.
+    Refused(Box<Refusal>),
     /// The client left or broke the protocol; there is nobody to answer.
     Client(Box<pingora::Error>),
     /// The upstream broke off in the middle of its response; the client must notice.

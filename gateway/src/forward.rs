@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use authz::path::normalize_rewritten;
+use dataplane::access::change;
 use dataplane::headers::{Upgrades, strip_hop_by_hop};
 use dataplane::{ForwardBody, LocalReply, Snapshot, UpstreamErrorKind, random};
 use http::header::{HOST, SERVER};
@@ -10,16 +11,17 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use hyper_util::rt::TokioIo;
+use pingora::protocols::http::ServerSession;
 use policies::mesh::PathNormalization;
 use policies::route::{HttpRoute, WeightedCluster, WeightedClusters};
 use tokio::time::Instant;
 
 use crate::answer::SERVER_NAME;
 use crate::exchange::{Exchange, Stop};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, RequestBody};
 use crate::relay::relay;
 use crate::response::{After, write_head};
-use crate::session_body::{SessionBody, Upload};
+use crate::session_body::Upload;
 use crate::tidy::Tidied;
 use crate::tunnel::tunnel;
 
@@ -33,7 +35,7 @@ pub(crate) async fn forward(
     snapshot: &Snapshot,
     route: &HttpRoute,
     clusters: &WeightedClusters,
-    request: Tidied,
+    mut request: Tidied,
 ) -> Result<(), Stop> {
     let chosen = clusters
         .choose(random::number())
@@ -49,7 +51,7 @@ pub(crate) async fn forward(
         .timeout
         .map(|timeout| Instant::from_std(exchange.record.started()) + timeout);
     let websocket = request.websocket;
-    let (mut upload, body) = begin_upload(exchange, &request).await?;
+    let (mut upload, body) = begin_upload(exchange, &mut request).await?;
     let normalization = snapshot.mesh.path_normalization;
     let request = upstream_request(route, chosen, request, body, normalization)?;
 
@@ -82,6 +84,7 @@ pub(crate) async fn forward(
     tidy_response(&mut response, upgraded, exchange);
     route.response_headers.apply(response.headers_mut());
     chosen.response_headers.apply(response.headers_mut());
+    change(response.headers_mut(), &exchange.changes);
     response.headers_mut().insert(SERVER, SERVER_NAME.clone());
     if upgraded {
         return switch_protocols(exchange, response).await;
@@ -99,17 +102,23 @@ pub(crate) async fn forward(
 /// Opens the way for the request's body; a client that waits for it is told to go on.
 async fn begin_upload(
     exchange: &mut Exchange<'_>,
-    request: &Tidied,
-) -> Result<(Upload, SessionBody), Stop> {
-    let session = &mut *exchange.session;
-    let (upload, body) = Upload::of(session);
+    request: &mut Tidied,
+) -> Result<(Upload, RequestBody), Stop> {
+    let preview = std::mem::take(&mut request.preview);
+    let (upload, body) = Upload::of(exchange.session, preview);
     if request.expects_continue && matches!(upload, Upload::Sending(_)) {
-        // Otherwise Pingora takes the 100 for an early answer and gives up keep-alive.
-        session.set_close_on_response_before_downstream_finish(false);
-        session.write_continue_response().await?;
-        session.set_close_on_response_before_downstream_finish(true);
+        tell_to_go_on(exchange.session).await?;
     }
     Ok((upload, body))
+}
+
+/// Sends `100 Continue`.
+pub(crate) async fn tell_to_go_on(session: &mut ServerSession) -> Result<(), Box<pingora::Error>> {
+    // Otherwise Pingora takes the 100 for an early answer and gives up keep-alive.
+    session.set_close_on_response_before_downstream_finish(false);
+    session.write_continue_response().await?;
+    session.set_close_on_response_before_downstream_finish(true);
+    Ok(())
 }
 
 /// The request as the route wants it sent.
@@ -117,9 +126,9 @@ fn upstream_request(
     route: &HttpRoute,
     chosen: &WeightedCluster,
     request: Tidied,
-    body: SessionBody,
+    body: RequestBody,
     normalization: PathNormalization,
-) -> Result<Request<SessionBody>, Stop> {
+) -> Result<Request<RequestBody>, Stop> {
     let Tidied {
         method,
         path,
@@ -176,7 +185,7 @@ fn tidy_response<B>(response: &mut Response<B>, upgraded: bool, exchange: &mut E
 
 async fn respond(
     exchange: &mut Exchange<'_>,
-    response: Response<ForwardBody<SessionBody>>,
+    response: Response<ForwardBody<RequestBody>>,
     upload: &mut Upload,
 ) -> Result<(), Stop> {
     let (parts, body) = response.into_parts();
@@ -196,7 +205,7 @@ async fn respond(
 /// Hands the connection over to the WebSocket.
 async fn switch_protocols(
     exchange: &mut Exchange<'_>,
-    mut response: Response<ForwardBody<SessionBody>>,
+    mut response: Response<ForwardBody<RequestBody>>,
 ) -> Result<(), Stop> {
     let upgrade = hyper::upgrade::on(&mut response);
     let (parts, body) = response.into_parts();

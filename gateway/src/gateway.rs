@@ -3,32 +3,40 @@
 use std::sync::Arc;
 
 use dataplane::telemetry::{AccessLog, Party, PartyId, RequestMetrics};
-use dataplane::{Forwarder, PolicyStore};
+use dataplane::{Access, Begun, Forwarder, PolicyStore};
 use identity::SpiffeId;
 use policies::workload::Workload;
 
 use crate::labels::LabelCache;
 use crate::session_body::SessionBody;
 
+/// A request's body on its way upstream.
+pub type RequestBody = Begun<SessionBody>;
+
 /// The application behind every listener: policies in, responses out.
 #[derive(Debug)]
 pub struct Gateway {
     pub(crate) policies: PolicyStore,
-    pub(crate) forwarder: Forwarder<SessionBody>,
+    pub(crate) forwarder: Forwarder<RequestBody>,
     pub(crate) metrics: Arc<RequestMetrics>,
     pub(crate) access_log: AccessLog,
+    pub(crate) access: Access,
     pub(crate) labels: LabelCache,
     /// The gateway itself, as the source of what it forwards.
     pub(crate) source: PartyId,
+    /// The gateway's own identity.
+    pub(crate) identity: Option<SpiffeId>,
 }
 
 impl Gateway {
-    /// A gateway that follows `policies` and proves `identity` to its upstreams by `forwarder`.
+    /// A gateway that follows `policies`, admits requests by `access`, and proves `identity` to its upstreams by
+    /// `forwarder`.
     pub fn new(
         policies: PolicyStore,
-        forwarder: Forwarder<SessionBody>,
+        forwarder: Forwarder<RequestBody>,
         metrics: Arc<RequestMetrics>,
         access_log: AccessLog,
+        access: Access,
         identity: Option<&SpiffeId>,
     ) -> Self {
         let context = policies.context();
@@ -38,8 +46,10 @@ impl Gateway {
             forwarder,
             metrics,
             access_log,
+            access,
             labels: LabelCache::default(),
             source,
+            identity: identity.cloned(),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! # The life of a request
 //! `accept` takes a connection and has `tls` perform the handshake, or `detect` tell HTTP/1 from HTTP/2; `h1` and
 //! `h2` drive Pingora's sessions over a `stream` that keeps the client's deadlines. `request` then takes each request
-//! through its phases: accept (`session`), tidy (`request_head`, `tidy`), authorize, route, forward (`forward`,
+//! through its phases: accept (`session`), tidy (`request_head`, `tidy`), admit (`admission`), route, forward (`forward`,
 //! `relay`, `tunnel`) or answer (`answer`), and log (`record`).
 //!
 //! # The life of the process
@@ -15,6 +15,7 @@ pub mod config;
 
 mod accept;
 mod admin;
+mod admission;
 mod answer;
 mod certificates;
 mod connection;
@@ -43,7 +44,7 @@ mod tidy;
 mod tls;
 mod tunnel;
 
-pub use gateway::Gateway;
+pub use gateway::{Gateway, RequestBody};
 pub use session_body::SessionBody;
 
 #[cfg(test)]

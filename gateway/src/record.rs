@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use dataplane::access::Note;
 use dataplane::telemetry::{
     AccessLog, AccessRecord, Observation, PartyId, Reporter, RequestProtocol, ResponseFlags,
     Security, ServiceId,
@@ -71,14 +72,9 @@ impl Record {
         self.note(|line| line.generation = generation);
     }
 
-    /// A rule decided.
-    pub(crate) fn decided(&mut self, rule: impl FnOnce() -> Arc<str>) {
-        self.note(|line| line.policy = Some(rule()));
-    }
-
-    /// The decision has a number that the client was told.
-    pub(crate) fn decision(&mut self, id: &str) {
-        self.note(|line| line.decision_id = Some(id.into()));
+    /// What was decided, and by which rules.
+    pub(crate) fn admission(&mut self, note: &Note<'_>) {
+        self.note(|line| note.write(line));
     }
 
     /// The route that matched.
@@ -143,6 +139,7 @@ impl Record {
     fn stopped(&mut self, stop: &Stop) {
         let (flags, details) = match stop {
             Stop::Reply(reply) => (reply.flags, "local_reply"),
+            Stop::Refused(refusal) => (refusal.reply.flags, "local_reply"),
             Stop::Client(error) => {
                 tracing::debug!(%error, "the client's side ended early");
                 (
@@ -241,6 +238,9 @@ fn blank_line(session: &ServerSession, connection: &Connection) -> AccessRecord 
         source_principal: None,
         policy: None,
         decision_id: None,
+        let_pass: false,
+        audit_policy: None,
+        dry_run: None,
         trace_id: None,
         attempts: 0,
         generation: 0,

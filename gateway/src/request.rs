@@ -1,18 +1,17 @@
-//! A request, phase by phase: accept, identity, tidy, authorize, route, forward, log.
+//! A request, phase by phase: accept, identity, tidy, admit, route, forward, log.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use authz::facts::{Facts, HttpFacts};
+use dataplane::LocalReply;
 use dataplane::snapshot::Snapshot;
-use dataplane::{LocalReply, random};
-use http::{HeaderName, HeaderValue};
 use pingora::apps::{HttpServerApp, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use policies::host::split_port;
 use policies::route::{HttpRoute, RouteAction};
 
+use crate::admission::admit;
 use crate::exchange::{Exchange, Stop};
 use crate::gateway::Gateway;
 use crate::record::Record;
@@ -20,9 +19,6 @@ use crate::request_head::RequestHead;
 use crate::tidy::Tidied;
 use crate::tls::same_server;
 use crate::{answer, forward, session};
-
-/// Names the line of the access log that says which rule refused a request.
-static DECISION: HeaderName = HeaderName::from_static("x-portcullis-decision");
 
 #[async_trait]
 impl HttpServerApp for Gateway {
@@ -38,9 +34,11 @@ impl HttpServerApp for Gateway {
             connection: &connection,
             draining,
             record: &mut record,
+            changes: Vec::new(),
         };
         let end = match self.serve(&mut exchange).await {
             Err(Stop::Reply(reply)) => answer::reply(&mut exchange, &reply).await,
+            Err(Stop::Refused(refusal)) => answer::refuse(&mut exchange, *refusal).await,
             end => end,
         };
         record.finish(&session, &end, self);
@@ -52,8 +50,8 @@ impl Gateway {
     /// The phases of a request whose head has arrived. What the request stops at is its answer.
     async fn serve(&self, exchange: &mut Exchange<'_>) -> Result<(), Stop> {
         let snapshot = self.policies.snapshot().ok_or_else(LocalReply::not_ready)?;
-        let request = tidy(exchange, &snapshot)?;
-        authorize(exchange, &snapshot, &request)?;
+        let mut request = tidy(exchange, &snapshot)?;
+        admit(self, exchange, &snapshot, &mut request).await?;
         let route = find_route(exchange, &snapshot, &request)?;
         match &route.action {
             RouteAction::Redirect(redirect) => {
@@ -74,43 +72,6 @@ fn tidy(exchange: &mut Exchange<'_>, snapshot: &Snapshot) -> Result<Tidied, Stop
     let request = Tidied::new(head, exchange.connection, snapshot.mesh.path_normalization)?;
     exchange.record.tidied(&request);
     Ok(request)
-}
-
-/// AuthorizationPolicy at the edge: the documents speak of the logical port. A client outside the
-/// mesh has no identity that they could name.
-fn authorize(
-    exchange: &mut Exchange<'_>,
-    snapshot: &Snapshot,
-    request: &Tidied,
-) -> Result<(), Stop> {
-    let connection = exchange.connection;
-    let decision = snapshot.authz.decide(&Facts {
-        peer: None,
-        source_ip: connection.peer.ip(),
-        remote_ip: connection.peer.ip(),
-        destination_ip: connection.local.ip(),
-        destination_port: connection.port,
-        sni: connection.sni(),
-        http: Some(HttpFacts {
-            method: request.method.as_str(),
-            host: &request.host,
-            path: &request.path,
-            headers: &request.headers,
-            claims: None,
-        }),
-    });
-    if let Some(rule) = decision.by {
-        exchange.record.decided(|| rule.to_string().into());
-    }
-    if decision.is_allowed() {
-        return Ok(());
-    }
-    let id = format!("{:016x}", random::number());
-    exchange.record.decision(&id);
-    let mut reply = LocalReply::denied(decision.denial_details());
-    let id = HeaderValue::try_from(id).ok();
-    reply.headers.extend(id.map(|id| (DECISION.clone(), id)));
-    Err(reply.into())
 }
 
 /// The route of a request; 421 when its host is another TLS server's, 404 when nobody's.

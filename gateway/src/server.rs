@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use dataplane::identity_status;
 use dataplane::telemetry::{AccessLog, AccessTarget, RequestMetrics};
 use dataplane::upstream::Limits;
-use dataplane::{Forwarder, PolicyStore, ProxyContext, Role, Snapshot, Upstreams};
+use dataplane::{Access, Forwarder, PolicyStore, ProxyContext, Role, Snapshot, Upstreams};
 use identity::keeper::{self, IdentityConfig, IdentityKeeper};
 use pingora::server::{ListenFds, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use pingora::services::Service;
@@ -139,6 +139,7 @@ impl GatewayService {
                 RequestMetrics::DEFAULT_MAX_SERIES,
             )?),
             access_log.clone(),
+            self.access(metrics.registry())?,
             Some(&self.config.spiffe_id()?),
         ));
 
@@ -191,6 +192,16 @@ impl GatewayService {
             },
             role: Role::Gateway,
         }
+    }
+
+    /// What decides about requests.
+    fn access(&self, registry: &prometheus::Registry) -> anyhow::Result<Access> {
+        let access = Access {
+            mode: self.config.authorization.mode,
+            ..Access::default()
+        };
+        access.announce(registry)?;
+        Ok(access)
     }
 
     fn keep_certificates(

@@ -4,7 +4,9 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use dataplane::Begun;
+use dataplane::access::Peeked;
 use http_body::{Body, Frame, SizeHint};
 use pingora::protocols::http::ServerSession;
 use tokio::sync::mpsc;
@@ -73,14 +75,52 @@ pub(crate) enum Upload {
     Unwanted,
 }
 
-impl Upload {
-    /// The two ends of the body of the request that `session` has just read.
-    pub(crate) fn of(session: &mut ServerSession) -> (Self, SessionBody) {
-        if session.is_body_empty() {
-            return (Self::Sent, SessionBody::empty());
+/// What was read of a request's body before it was routed.
+#[derive(Debug, Default)]
+pub(crate) struct Preview {
+    read: Bytes,
+    end: bool,
+}
+
+impl Preview {
+    /// Reads at most `max` bytes of the body ahead, and what else came in one piece with them.
+    pub(crate) async fn of(
+        session: &mut ServerSession,
+        max: usize,
+    ) -> Result<Self, Box<pingora::Error>> {
+        let mut read = BytesMut::new();
+        let mut end = session.is_body_empty();
+        while !end && read.len() <= max {
+            match session.read_request_body().await? {
+                Some(chunk) => read.extend_from_slice(&chunk),
+                None => end = true,
+            }
         }
-        let (sender, receiver) = mpsc::channel(1);
-        (Self::Sending(sender), SessionBody(State::Open(receiver)))
+        Ok(Self {
+            read: read.freeze(),
+            end,
+        })
+    }
+
+    /// The first `max` bytes.
+    pub(crate) fn show(&self, max: usize) -> Peeked {
+        Peeked {
+            bytes: self.read.slice(..self.read.len().min(max)),
+            whole: self.end && self.read.len() <= max,
+        }
+    }
+}
+
+impl Upload {
+    /// The two ends of the body of the request that `session` has just read, with what `preview` has of it.
+    pub(crate) fn of(session: &mut ServerSession, preview: Preview) -> (Self, Begun<SessionBody>) {
+        let (upload, rest) = if preview.end || session.is_body_empty() {
+            (Self::Sent, SessionBody::empty())
+        } else {
+            let (sender, receiver) = mpsc::channel(1);
+            (Self::Sending(sender), SessionBody(State::Open(receiver)))
+        };
+        (upload, Begun::with(preview.read, rest))
     }
 
     /// Moves one chunk, or waits for the client to leave. To be awaited again and again beside the

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use dataplane::telemetry::{AccessLog, RequestMetrics};
 use dataplane::upstream::Limits;
-use dataplane::{Forwarder, PolicyStore, ProxyContext, Role, Upstreams};
+use dataplane::{Access, Forwarder, PolicyStore, ProxyContext, Role, Upstreams};
 use policies::mesh::Mesh;
 use policies::source::SourceFile;
 use policies::workload::Workload;
@@ -130,6 +130,7 @@ pub(super) async fn start(documents: &str) -> Running {
         Forwarder::new(Upstreams::new(reader, Limits::default())),
         Arc::new(RequestMetrics::new(&registry, 100).unwrap()),
         AccessLog::off(),
+        Access::default(),
         None,
     ));
     let (terminator, certificate) = terminator(&policies);

@@ -17,6 +17,7 @@ use policies::route::RequestView;
 
 use crate::connection::Connection;
 use crate::request_head::{BadRequest, RequestHead};
+use crate::session_body::Preview;
 
 /// A request that is judged, routed and forwarded exactly as it stands here.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(crate) struct Tidied {
     pub(crate) grpc: bool,
     /// The client waits for `100 Continue`.
     pub(crate) expects_continue: bool,
+    /// What was read of the body already.
+    pub(crate) preview: Preview,
     /// `x-request-id`.
     pub(crate) request_id: HeaderValue,
     /// The trace that the request belongs to.
@@ -84,6 +87,7 @@ impl Tidied {
         Ok(Self {
             grpc: is_grpc(&headers),
             expects_continue: head.expects_continue,
+            preview: Preview::default(),
             method,
             host,
             path,

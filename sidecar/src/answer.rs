@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
+use dataplane::access::{Refusal, change};
 use dataplane::body::{BodyEnd, grpc_status};
 use dataplane::headers::{Upgrades, strip_hop_by_hop};
 use dataplane::telemetry::ResponseFlags;
@@ -11,12 +12,9 @@ use dataplane::{ForwardBody, LocalReply};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, Version};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::exchange::Exchange;
-
-/// Names the decision that refused a request.
-pub(crate) static DECISION: HeaderName = HeaderName::from_static("x-portcullis-decision");
+use crate::proxy::RequestBody;
 
 /// The body of an answer. The exchange is over when it ends, breaks or is dropped.
 #[derive(Debug)]
@@ -30,7 +28,7 @@ enum Content {
     /// The proxy's own text, handed out once.
     Local(Option<Bytes>),
     /// The upstream's.
-    Upstream(ForwardBody<Incoming>),
+    Upstream(ForwardBody<RequestBody>),
 }
 
 /// The proxy's own answer; gRPC callers get a gRPC status.
@@ -41,6 +39,13 @@ pub(crate) fn local(mut exchange: Box<Exchange>, reply: &LocalReply) -> Response
     } else {
         reply.plain()
     };
+    finished(exchange, response)
+}
+
+/// The answer to a request that may not pass.
+pub(crate) fn refused(mut exchange: Box<Exchange>, refusal: Refusal) -> Response<AnswerBody> {
+    exchange.replied(&refusal.reply);
+    let response = refusal.into_response(exchange.is_grpc());
     finished(exchange, response)
 }
 
@@ -55,6 +60,7 @@ pub(crate) fn ready(
 }
 
 fn finished(exchange: Box<Exchange>, mut response: Response<Bytes>) -> Response<AnswerBody> {
+    change(response.headers_mut(), &exchange.changes);
     if exchange.is_head && !response.body().is_empty() {
         // hyper drops the body of an answer to HEAD on HTTP/1 only. On HTTP/2 it is a protocol error to the peer,
         // which after a thousand of them closes the connection that all its clients share.
@@ -71,9 +77,10 @@ fn finished(exchange: Box<Exchange>, mut response: Response<Bytes>) -> Response<
 /// The upstream's answer, its hop-by-hop headers removed.
 pub(crate) fn forwarded(
     mut exchange: Box<Exchange>,
-    mut response: Response<ForwardBody<Incoming>>,
+    mut response: Response<ForwardBody<RequestBody>>,
 ) -> Response<AnswerBody> {
     tidy_response(response.headers_mut(), Upgrades::Strip);
+    change(response.headers_mut(), &exchange.changes);
     // The version of the other connection means nothing here; an HTTP/1.0 upstream must not end keep-alive.
     *response.version_mut() = Version::HTTP_11;
     exchange.answered(response.status().as_u16(), grpc_status(response.headers()));
@@ -85,7 +92,7 @@ pub(crate) fn forwarded(
 }
 
 /// The head of a `101 Switching Protocols`; the tunnel has the exchange.
-pub(crate) fn switching(mut response: Response<ForwardBody<Incoming>>) -> Response<AnswerBody> {
+pub(crate) fn switching(mut response: Response<ForwardBody<RequestBody>>) -> Response<AnswerBody> {
     tidy_response(response.headers_mut(), Upgrades::Keep);
     *response.version_mut() = Version::HTTP_11;
     response.map(|_| AnswerBody {

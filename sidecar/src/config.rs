@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use dataplane::config::AuthorizationConfig;
 use dataplane::telemetry::AccessTarget;
 use identity::keeper::IdentityConfig;
 use identity::{SpiffeId, TrustDomain};
@@ -34,6 +35,7 @@ pub(crate) struct Config {
     pub(crate) drain_timeout: Duration,
     pub(crate) log: LogConfig,
     pub(crate) access_log: AccessTarget,
+    pub(crate) authorization: AuthorizationConfig,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     /// Peers whose `x-forwarded-for` and `x-forwarded-client-cert` are believed.
@@ -150,6 +152,8 @@ struct RawConfig {
     log: LogConfig,
     #[serde(default)]
     access_log: RawAccessLog,
+    #[serde(default)]
+    authorization: AuthorizationConfig,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
@@ -336,6 +340,7 @@ impl Config {
                 Some(file) if file.as_os_str() != "-" => AccessTarget::File(resolve(path, &file)),
                 path => AccessTarget::from_path(path),
             },
+            authorization: raw.authorization,
             limits: raw.limits,
             timeouts: raw.timeouts,
             gateways,

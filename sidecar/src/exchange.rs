@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use dataplane::body::{BodyEnd, UploadState};
+use dataplane::ext_authz::HeaderChange;
 use dataplane::headers::{FORWARDED_FOR, REQUEST_ID, TraceContext};
 use dataplane::local_reply::is_grpc;
 use dataplane::telemetry::{
@@ -28,6 +29,8 @@ pub(crate) struct Exchange {
     /// Nobody answered yet: a drop means that the client went away.
     answered: bool,
     upload: Option<Arc<UploadState>>,
+    /// What an external provider changes in the response's headers.
+    pub(crate) changes: Vec<HeaderChange>,
     /// `None` when no access log is written.
     record: Option<Box<AccessRecord>>,
 }
@@ -71,6 +74,7 @@ impl Exchange {
             is_head: request.method() == Method::HEAD,
             answered: false,
             upload: None,
+            changes: Vec::new(),
             record,
         }
     }
@@ -203,6 +207,9 @@ fn first_record<B>(peer: &Peer, request: &Request<B>) -> AccessRecord {
         source_principal: peer.identity().map(|identity| identity.id.clone()),
         policy: None,
         decision_id: None,
+        let_pass: false,
+        audit_policy: None,
+        dry_run: None,
         trace_id: None,
         attempts: 0,
         generation: 0,

@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::activity::{Activity, InFlight, Pulse, Watched};
 use crate::answer::AnswerBody;
 use crate::config::{Limits, Timeouts};
+use crate::proxy::RequestBody;
 
 /// Streams of one connection at a time.
 const STREAMS: u32 = 1000;
@@ -72,14 +73,14 @@ impl HttpServer {
     pub(crate) async fn serve<S, A, R>(&self, io: S, speaks: Speaks, answer: A)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        A: Fn(Request<Incoming>, InFlight) -> R + Send + Sync + 'static,
+        A: Fn(Request<RequestBody>, InFlight) -> R + Send + Sync + 'static,
         R: Future<Output = Response<AnswerBody>> + Send + 'static,
     {
         let activity = Activity::new(speaks == Speaks::Two);
         let io = TokioIo::new(Watched::new(io, Arc::clone(&activity)));
         let entered = Arc::clone(&activity);
-        let service = service_fn(move |request| {
-            let answered = answer(request, entered.enter());
+        let service = service_fn(move |request: Request<Incoming>| {
+            let answered = answer(request.map(RequestBody::new), entered.enter());
             async move { Ok::<_, Infallible>(answered.await) }
         });
         let builder = match speaks {

@@ -1,35 +1,32 @@
 //! Requests from the mesh to the application: who is it, may they, then the application.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use authz::{Facts, HttpFacts, MtlsMode};
+use authz::MtlsMode;
 use dataplane::headers::{
-    RequestIdSource, TraceRole, Upgrades, XFCC, XfccMode, apply_xfcc, client_address,
-    ensure_request_id, ensure_trace, strip_edge, strip_hop_by_hop, strip_lookalikes,
-    websocket_upgrade,
+    RequestIdSource, TraceRole, Upgrades, XFCC, XfccMode, apply_xfcc, ensure_request_id,
+    ensure_trace, strip_edge, strip_hop_by_hop, strip_lookalikes, websocket_upgrade,
 };
 use dataplane::telemetry::{Party, PartyId, Reporter, ResponseFlags, Security};
-use dataplane::{LocalReply, Snapshot, Target, UpstreamProtocol, random};
+use dataplane::{LocalReply, Snapshot, Target, UpstreamProtocol};
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
 use identity::peer_of::ConnectionPeer;
 use identity::server::{ClientCertificates, server_config};
-use runtime::escape;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::activity::InFlight;
-use crate::answer::{self, AnswerBody, DECISION};
+use crate::answer::{self, AnswerBody};
 use crate::config::{AppProtocol, Inbound as Port};
 use crate::exchange::Exchange;
 use crate::http::{HttpServer, Speaks};
-use crate::proxy::{APP_CONNECT, Peer, Proxy};
-use crate::{tidy, tunnel};
+use crate::proxy::{APP_CONNECT, Peer, Proxy, RequestBody};
+use crate::{admission, tidy, tunnel};
 
 /// The first byte of every TLS record that begins a handshake (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
@@ -162,7 +159,7 @@ impl Inbound {
     async fn answer(
         self: Arc<Self>,
         peer: Arc<Peer>,
-        mut request: Request<Incoming>,
+        mut request: Request<RequestBody>,
         in_flight: InFlight,
     ) -> Response<AnswerBody> {
         let proxy = &self.proxy;
@@ -190,9 +187,17 @@ impl Inbound {
             return answer::local(exchange, &reply);
         }
         exchange.tidied(&request, snapshot.generation);
-        if let Err(refusal) = self.judge(&snapshot, &peer, &request, &mut exchange) {
-            let response = answer::local(exchange, &refusal.reply);
-            return answer::with_header(response, &DECISION, refusal.id);
+        if let Err(refusal) = admission::admit(
+            proxy,
+            &snapshot,
+            &peer,
+            self.port,
+            &mut request,
+            &mut exchange,
+        )
+        .await
+        {
+            return answer::refused(exchange, *refusal);
         }
         drop(snapshot);
         let trace = ensure_trace(request.headers_mut(), TraceRole::Forward);
@@ -206,7 +211,7 @@ impl Inbound {
         &self,
         peer: &Peer,
         snapshot: &Snapshot,
-        request: &mut Request<Incoming>,
+        request: &mut Request<RequestBody>,
     ) -> Result<(), Box<LocalReply>> {
         let proxy = &self.proxy;
         if let Some(proved) = &peer.proved
@@ -243,58 +248,9 @@ impl Inbound {
         Ok(())
     }
 
-    fn judge(
-        &self,
-        snapshot: &Snapshot,
-        peer: &Peer,
-        request: &Request<Incoming>,
-        exchange: &mut Exchange,
-    ) -> Result<(), Box<Refusal>> {
-        let source_ip = peer.remote.ip().to_canonical();
-        let facts = Facts {
-            peer: peer.identity().map(|identity| &identity.id),
-            source_ip,
-            remote_ip: client_of(peer, request, source_ip),
-            destination_ip: peer.local.ip().to_canonical(),
-            destination_port: self.port,
-            sni: peer.sni.as_deref(),
-            http: Some(HttpFacts {
-                method: request.method().as_str(),
-                host: tidy::host(request),
-                path: request.uri().path(),
-                headers: request.headers(),
-                claims: None,
-            }),
-        };
-        let decision = snapshot.authz.decide(&facts);
-        if let Some(rule) = &decision.by {
-            exchange.note(|record| record.policy = Some(rule.to_string().into()));
-        }
-        if decision.is_allowed() {
-            return Ok(());
-        }
-        let id = format!("{:016x}", random::number());
-        let details = decision.denial_details();
-        tracing::debug!(
-            decision = id,
-            %details,
-            at = decision.by.map(|rule| tracing::field::display(&rule.at)),
-            peer = peer.identity().map(|identity| identity.id.as_str()),
-            method = %request.method(),
-            path = %escape::escape(request.uri().path(), escape::LIMIT),
-            generation = snapshot.generation,
-            "request denied"
-        );
-        exchange.note(|record| record.decision_id = Some(id.as_str().into()));
-        Err(Box::new(Refusal {
-            reply: LocalReply::denied(details),
-            id: HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static("")),
-        }))
-    }
-
     async fn forward(
         self: Arc<Self>,
-        mut request: Request<Incoming>,
+        mut request: Request<RequestBody>,
         mut exchange: Box<Exchange>,
     ) -> Response<AnswerBody> {
         let upgrade = tunnel::wish(&mut request, self.app.protocol);
@@ -317,21 +273,6 @@ impl Inbound {
             Err(reply) => answer::local(exchange, &reply),
         }
     }
-}
-
-/// `remote.ip`: behind a gateway what the gateway says, else the peer (istio-semantics 9.1).
-fn client_of(peer: &Peer, request: &Request<Incoming>, source: IpAddr) -> IpAddr {
-    if peer.is_gateway {
-        client_address(request.headers(), source, 1)
-    } else {
-        source
-    }
-}
-
-/// A decision against the request.
-struct Refusal {
-    reply: LocalReply,
-    id: HeaderValue,
 }
 
 /// Looks at the first byte without taking it.

@@ -13,6 +13,7 @@
 
 mod accept;
 mod activity;
+mod admission;
 mod answer;
 pub mod command;
 mod config;

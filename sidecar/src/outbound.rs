@@ -14,7 +14,6 @@ use dataplane::telemetry::{Reporter, ResponseFlags, Security};
 use dataplane::{LocalReply, Snapshot, UpstreamProtocol, random};
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
 use policies::host::split_port;
 use policies::mesh::PathNormalization;
 use policies::route::{
@@ -28,7 +27,7 @@ use crate::activity::InFlight;
 use crate::answer::{self, AnswerBody};
 use crate::exchange::Exchange;
 use crate::http::{HttpServer, Speaks};
-use crate::proxy::{Peer, Proxy};
+use crate::proxy::{Peer, Proxy, RequestBody};
 use crate::{tidy, tunnel};
 
 /// The listener that the application sends its requests to.
@@ -64,7 +63,7 @@ impl Outbound {
     async fn answer(
         self: Arc<Self>,
         peer: Arc<Peer>,
-        mut request: Request<Incoming>,
+        mut request: Request<RequestBody>,
         in_flight: InFlight,
     ) -> Response<AnswerBody> {
         let proxy = &self.proxy;
@@ -130,7 +129,7 @@ impl Outbound {
         snapshot: &Snapshot,
         route: &HttpRoute,
         clusters: &WeightedClusters,
-        mut request: Request<Incoming>,
+        mut request: Request<RequestBody>,
         mut exchange: Box<Exchange>,
     ) -> Response<AnswerBody> {
         let deadline = route.timeout.map(|limit| Instant::now() + limit);
@@ -181,7 +180,7 @@ fn rewrite(
     route: &HttpRoute,
     of_destination: &HeaderOps,
     normalization: PathNormalization,
-    request: &mut Request<Incoming>,
+    request: &mut Request<RequestBody>,
 ) -> Result<(), Box<LocalReply>> {
     let mut authority = None;
     if let Some(rewrite) = &route.rewrite {
@@ -205,7 +204,7 @@ fn rewrite(
 fn set_path(
     change: &PathRewrite,
     normalization: PathNormalization,
-    request: &mut Request<Incoming>,
+    request: &mut Request<RequestBody>,
 ) -> Result<(), Box<LocalReply>> {
     let mut target = normalize_rewritten(change.apply(request.uri().path()), normalization)
         .map_err(|_| Box::new(LocalReply::bad_request("the rewritten path is malformed")))?;

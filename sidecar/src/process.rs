@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use dataplane::identity_status;
 use dataplane::telemetry::{AccessLog, Party, RequestMetrics};
 use dataplane::upstream::Limits as UpstreamLimits;
-use dataplane::{Forwarder, PolicyStore, ProxyContext, Role, Upstreams};
+use dataplane::{Access, Forwarder, PolicyStore, ProxyContext, Role, Upstreams};
 use http::StatusCode;
 use identity::keeper::{IdentityKeeper, KeeperState};
 use runtime::admin::{Admin, AdminResponse};
@@ -118,6 +118,7 @@ fn build(
         store,
         material: keeper.material(),
         forwarder: Forwarder::new(upstreams),
+        access: access(config, registry)?,
         metrics: requests,
         access_log,
         life: life.clone(),
@@ -127,6 +128,16 @@ fn build(
         party,
         names: ArcSwap::from_pointee(Names::default()),
     })
+}
+
+/// What decides about requests.
+fn access(config: &Config, registry: &prometheus::Registry) -> anyhow::Result<Access> {
+    let access = Access {
+        mode: config.authorization.mode,
+        ..Access::default()
+    };
+    access.announce(registry)?;
+    Ok(access)
 }
 
 /// Ready while there is a certificate that has not expired; a CA that is gone is told and waited for.

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use dataplane::telemetry::{
     AccessLog, DestinationService, Party, PartyId, RequestMetrics, ServiceId,
 };
-use dataplane::{Forwarder, PolicyStore, Snapshot};
+use dataplane::{Access, Begun, Forwarder, PolicyStore, Snapshot};
 use hyper::body::Incoming;
 use identity::material::MaterialReader;
 use identity::peer_of::ConnectionPeer;
@@ -20,12 +20,17 @@ use runtime::lifecycle::Lifecycle;
 /// The longest time to connect to the application beside us.
 pub(crate) const APP_CONNECT: Duration = Duration::from_secs(5);
 
+/// A request's body on its way to the application or into the mesh.
+pub(crate) type RequestBody = Begun<Incoming>;
+
 /// The parts of a running sidecar.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) store: PolicyStore,
     pub(crate) material: MaterialReader,
-    pub(crate) forwarder: Forwarder<Incoming>,
+    pub(crate) forwarder: Forwarder<RequestBody>,
+    /// Decides about what comes in.
+    pub(crate) access: Access,
     pub(crate) metrics: RequestMetrics,
     pub(crate) access_log: AccessLog,
     pub(crate) life: Lifecycle,

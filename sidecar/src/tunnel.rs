@@ -5,17 +5,20 @@ use dataplane::headers::websocket_upgrade;
 use dataplane::telemetry::ResponseFlags;
 use dataplane::{ForwardBody, LocalReply, UpstreamErrorKind, UpstreamProtocol};
 use http::{Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use runtime::lifecycle::{ConnectionGuard, Lifecycle};
 
 use crate::answer::{self, AnswerBody};
 use crate::exchange::Exchange;
+use crate::proxy::RequestBody;
 
 /// The client's half of an upgrade, when the request is a WebSocket handshake that can travel on. Every other upgrade
 /// (`h2c` among them) stays here: its header is removed with the other hop-by-hop headers.
-pub(crate) fn wish(request: &mut Request<Incoming>, onward: UpstreamProtocol) -> Option<OnUpgrade> {
+pub(crate) fn wish(
+    request: &mut Request<RequestBody>,
+    onward: UpstreamProtocol,
+) -> Option<OnUpgrade> {
     let wished = request.version() == Version::HTTP_11
         && onward != UpstreamProtocol::Http2
         && websocket_upgrade(request.headers());
@@ -24,7 +27,7 @@ pub(crate) fn wish(request: &mut Request<Incoming>, onward: UpstreamProtocol) ->
 
 /// The answer to a forwarded request: the tunnel when the upstream switched protocols as wished, else its body.
 pub(crate) fn or_body(
-    mut response: Response<ForwardBody<Incoming>>,
+    mut response: Response<ForwardBody<RequestBody>>,
     wish: Option<OnUpgrade>,
     mut exchange: Box<Exchange>,
     life: &Lifecycle,

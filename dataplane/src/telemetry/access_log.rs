@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 mod record;
 
-pub use record::AccessRecord;
+pub use record::{AccessRecord, DryRunNote};
 
 /// Lines that may wait for the writer; above it lines are dropped and counted.
 const QUEUE: usize = 16_384;

@@ -5,7 +5,7 @@ mod flags;
 mod metrics;
 mod parties;
 
-pub use access_log::{AccessLog, AccessLogError, AccessRecord, AccessTarget};
+pub use access_log::{AccessLog, AccessLogError, AccessRecord, AccessTarget, DryRunNote};
 pub use flags::ResponseFlags;
 pub use metrics::{MetricsError, Observation, Reporter, RequestMetrics, RequestProtocol, Security};
 pub use parties::{DestinationService, Party, PartyId, ServiceId};

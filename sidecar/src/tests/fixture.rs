@@ -18,7 +18,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use dataplane::telemetry::{AccessLog, RequestMetrics};
 use dataplane::upstream::Limits as UpstreamLimits;
-use dataplane::{Forwarder, PolicyStore, ProxyContext, Role, Upstreams};
+use dataplane::{Access, Forwarder, PolicyStore, ProxyContext, Role, Upstreams};
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -145,6 +145,7 @@ impl Sidecar {
             store,
             material: material.clone(),
             forwarder: Forwarder::new(Upstreams::new(material, UpstreamLimits::default())),
+            access: Access::default(),
             metrics: RequestMetrics::new(&registry, 100).unwrap(),
             access_log: AccessLog::off(),
             life: life.clone(),

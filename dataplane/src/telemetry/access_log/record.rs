@@ -71,12 +71,29 @@ pub struct AccessRecord {
     pub policy: Option<Arc<str>>,
     /// Number of the decision, also in `x-portcullis-decision`.
     pub decision_id: Option<Arc<str>>,
+    /// The policies denied the request, and the process's audit mode let it pass.
+    pub let_pass: bool,
+    /// The first AUDIT rule that matched.
+    pub audit_policy: Option<Arc<str>>,
+    /// What the policies in dry run would have done, where there are any.
+    pub dry_run: Option<Box<DryRunNote>>,
     /// Trace id of `traceparent`.
     pub trace_id: Option<Arc<str>>,
     /// How many endpoints were tried.
     pub attempts: u32,
     /// Policy generation that the request was handled with.
     pub generation: u64,
+}
+
+/// What the policies in dry run would have done; Istio's two shadow engines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DryRunNote {
+    /// The DENY rule that matched.
+    pub deny: Option<String>,
+    /// `allowed` or `denied`; none without an ALLOW policy in dry run.
+    pub allow: Option<&'static str>,
+    /// The ALLOW rule that matched.
+    pub allow_policy: Option<String>,
 }
 
 impl AccessRecord {
@@ -133,6 +150,9 @@ impl Serialize for AccessRecord {
         )?;
         map.serialize_entry("policy", &self.policy.as_deref())?;
         map.serialize_entry("decision_id", &self.decision_id.as_deref())?;
+        map.serialize_entry("let_pass", &self.let_pass)?;
+        map.serialize_entry("audit_policy", &self.audit_policy.as_deref())?;
+        map.serialize_entry("dry_run", &self.dry_run)?;
         map.serialize_entry("trace_id", &self.trace_id.as_deref())?;
         map.serialize_entry("attempts", &self.attempts)?;
         map.serialize_entry("policy_generation", &self.generation)?;

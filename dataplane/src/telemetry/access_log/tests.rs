@@ -37,6 +37,13 @@ fn record() -> AccessRecord {
         source_principal: SpiffeId::parse("spiffe://cluster.local/ns/my-app/sa/web").ok(),
         policy: None,
         decision_id: None,
+        let_pass: false,
+        audit_policy: Some("ns[a]-policy[b]-rule[0]".into()),
+        dry_run: Some(Box::new(DryRunNote {
+            deny: None,
+            allow: Some("denied"),
+            allow_policy: None,
+        })),
         trace_id: Some("0af7651916cd43dd8448eb211c80319c".into()),
         attempts: 0,
         generation: 3,
@@ -73,6 +80,12 @@ fn a_line_is_one_json_object_with_envoys_names() {
             "spiffe://cluster.local/ns/my-app/sa/web".into(),
         ),
         ("trace_id", "0af7651916cd43dd8448eb211c80319c".into()),
+        ("let_pass", false.into()),
+        ("audit_policy", "ns[a]-policy[b]-rule[0]".into()),
+        (
+            "dry_run",
+            serde_json::json!({"deny": null, "allow": "denied", "allow_policy": null}),
+        ),
         ("attempts", 0.into()),
         ("policy_generation", 3.into()),
     ] {

@@ -1,0 +1,422 @@
+//! May it pass? The one way from a tidy request to its admission, for gateway and sidecar alike.
+//!
+//! The order is Istio's: CUSTOM (an extension provider is asked), the token of RequestAuthentication, then AUDIT, DENY
+//! and ALLOW. Whatever happens is recorded; whoever is refused gets an answer with the decision's number.
+
+mod caller;
+mod judged;
+mod note;
+mod refused;
+
+pub use caller::Caller;
+pub use judged::{Judged, Peeked};
+pub use note::Note;
+pub use refused::{DECISION_HEADER, Refusal, Refused};
+
+use std::sync::Arc;
+
+use authz::jwt::VerifiedToken;
+use authz::{Ask, Claims, Custom, Decision, Facts, HttpFacts};
+use http::{HeaderMap, StatusCode};
+use prometheus::{IntGauge, Registry};
+use runtime::escape;
+
+use crate::config::AuthorizationMode;
+use crate::decisions::{Decided, Decisions};
+use crate::ext_authz::{Allowed, CheckAnswer, CheckHttp, ExtAuthz, HeaderChange, WantedBody};
+use crate::local_reply::LocalReply;
+use crate::snapshot::Snapshot;
+use crate::telemetry::ResponseFlags;
+use crate::tokens::{TokenRequest, Tokens};
+use crate::upstream::UpstreamErrorKind;
+
+/// Decides about everything that comes in. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// RequestAuthentication.
+    pub tokens: Tokens,
+    /// CUSTOM.
+    pub providers: ExtAuthz,
+    /// What was decided, and why.
+    pub decisions: Decisions,
+    /// Whether denials of AuthorizationPolicy are enforced.
+    pub mode: AuthorizationMode,
+}
+
+/// A request or connection that passes.
+#[derive(Debug, Default)]
+pub struct Admitted<'s> {
+    /// What the access log says about it.
+    pub note: Note<'s>,
+    /// Its verified token.
+    pub token: Option<Arc<VerifiedToken>>,
+    /// What the provider changes in the response, in order.
+    pub response: Vec<HeaderChange>,
+}
+
+impl Admitted<'_> {
+    /// The verified claims, for routing.
+    pub fn claims(&self) -> Option<&Claims> {
+        self.token.as_deref().map(|token| &token.claims)
+    }
+}
+
+/// Why a provider's step ends an exchange.
+struct Objection<'p> {
+    reply: LocalReply,
+    response: Option<http::Response<bytes::Bytes>>,
+    provider: Option<&'p str>,
+}
+
+impl Access {
+    /// Judges a request. Its headers, and a query with a token in it, change as provider and token rules want it.
+    ///
+    /// Without CUSTOM and token rules nothing is awaited and nothing is allocated.
+    ///
+    /// # Errors
+    /// What the client gets instead.
+    pub async fn admit<'s, R: Judged>(
+        &self,
+        snapshot: &'s Snapshot,
+        caller: &Caller<'_>,
+        request: &mut R,
+    ) -> Result<Admitted<'s>, Box<Refused<'s>>> {
+        let mut admitted = Admitted::default();
+        let custom = snapshot.authz.custom(&facts(caller, request, None));
+        if let Some(custom) = custom {
+            Box::pin(self.consult(snapshot, caller, request, custom, &mut admitted)).await?;
+        }
+        if !snapshot.tokens.is_empty() {
+            admitted.token = Box::pin(self.authenticate(snapshot, caller, request)).await?;
+        }
+        let facts = facts(caller, request, admitted.claims());
+        let note = self.decide(snapshot, &facts)?;
+        admitted.note = note.after(admitted.note);
+        Ok(admitted)
+    }
+
+    /// Judges a TCP connection: CUSTOM with a gRPC provider, then AUDIT, DENY and ALLOW.
+    ///
+    /// # Errors
+    /// The connection is to be closed without a byte; the reply is for the log.
+    pub async fn admit_connection<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        caller: &Caller<'_>,
+    ) -> Result<Admitted<'s>, Box<Refused<'s>>> {
+        let mut admitted = Admitted::default();
+        let facts = caller.facts(None);
+        if let Some(custom) = snapshot.authz.custom(&facts) {
+            let answer = match custom.ask {
+                Ask::Nobody => Err(Objection::nobody(&custom)),
+                Ask::Provider(provider) => {
+                    let check = caller.check(None);
+                    Objection::of(
+                        provider,
+                        self.providers.check(snapshot, provider, check).await,
+                    )
+                }
+            };
+            if let Err(objection) = answer {
+                admitted.note = self.object(snapshot, &facts, &custom, objection)?;
+            }
+        }
+        admitted.note = self.decide(snapshot, &facts)?.after(admitted.note);
+        Ok(admitted)
+    }
+
+    /// Whether an open TCP connection may stay open under a newer generation. Nobody is asked and nothing is recorded.
+    pub fn may_stay(&self, snapshot: &Snapshot, caller: &Caller<'_>) -> bool {
+        let allowed = || snapshot.authz.decide(&caller.facts(None)).is_allowed();
+        self.mode == AuthorizationMode::Audit || allowed()
+    }
+
+    /// Says in `registry`, and loudly in the log, that denials are not enforced.
+    ///
+    /// # Errors
+    /// When the metric's name is taken.
+    pub fn announce(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        let gauge = IntGauge::new(
+            "portcullis_authorization_audit_mode",
+            "1 while denials of AuthorizationPolicy are recorded but not enforced.",
+        )?;
+        registry.register(Box::new(gauge.clone()))?;
+        if self.mode == AuthorizationMode::Audit {
+            gauge.set(1);
+            tracing::warn!(
+                "AUDIT MODE: AuthorizationPolicy is NOT enforced: denials are recorded and let pass; only mTLS and tokens \
+                 are. Remove `authorization.mode: audit` from the process file to enforce them"
+            );
+        }
+        Ok(())
+    }
+
+    /// Asks whom the CUSTOM rule wants asked, and changes the request as the provider says.
+    async fn consult<'s, R: Judged>(
+        &self,
+        snapshot: &'s Snapshot,
+        caller: &Caller<'_>,
+        request: &mut R,
+        custom: Custom<'s>,
+        admitted: &mut Admitted<'s>,
+    ) -> Result<(), Box<Refused<'s>>> {
+        match self.ask(snapshot, caller, request, &custom).await {
+            Ok(allowed) => {
+                change(request.headers_mut(), &allowed.request);
+                admitted.response = allowed.response;
+            }
+            Err(objection) => {
+                let facts = facts(caller, request, None);
+                admitted.note = self.object(snapshot, &facts, &custom, objection)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn ask<'s, R: Judged>(
+        &self,
+        snapshot: &Snapshot,
+        caller: &Caller<'_>,
+        request: &mut R,
+        custom: &Custom<'s>,
+    ) -> Result<Allowed, Objection<'s>> {
+        let Ask::Provider(provider) = custom.ask else {
+            return Err(Objection::nobody(custom));
+        };
+        let body = match self.providers.wanted_body(snapshot, provider) {
+            Some(wanted) => Some(peek(request, wanted).await.map_err(|reply| Objection {
+                reply,
+                response: None,
+                provider: Some(provider),
+            })?),
+            None => None,
+        };
+        let target = match request.query() {
+            Some(query) => format!("{}?{query}", request.path()),
+            None => request.path().to_owned(),
+        };
+        let check = caller.check(Some(CheckHttp {
+            version: request.version(),
+            scheme: caller.scheme,
+            method: request.method(),
+            host: request.host(),
+            target: &target,
+            headers: request.headers(),
+            body: body.map(|peeked| (peeked.bytes, peeked.whole)),
+        }));
+        Objection::of(
+            provider,
+            self.providers.check(snapshot, provider, check).await,
+        )
+    }
+
+    /// Refuses what a provider objects to, unless nothing is enforced.
+    fn object<'s>(
+        &self,
+        snapshot: &Snapshot,
+        facts: &Facts<'_>,
+        custom: &Custom<'s>,
+        objection: Objection<'_>,
+    ) -> Result<Note<'s>, Box<Refused<'s>>> {
+        let enforced = self.mode == AuthorizationMode::Enforce;
+        let decided = Decided::Custom {
+            by: custom.by,
+            provider: objection.provider,
+        };
+        let note = Note {
+            by: Some(custom.by),
+            decision: self.decisions.record(snapshot, facts, decided, enforced),
+            let_pass: !enforced,
+            ..Note::default()
+        };
+        tell(snapshot, facts, &note, &objection.reply.details);
+        if enforced {
+            Err(Refused::new(note, objection.reply, objection.response))
+        } else {
+            Ok(note)
+        }
+    }
+
+    async fn authenticate<'s, R: Judged>(
+        &self,
+        snapshot: &'s Snapshot,
+        caller: &Caller<'_>,
+        request: &mut R,
+    ) -> Result<Option<Arc<VerifiedToken>>, Box<Refused<'s>>> {
+        let method = request.method().clone();
+        let host = request.host().to_owned();
+        let path = request.path().to_owned();
+        let before = request.query().map(str::to_owned);
+        let mut query = before.clone();
+        let outcome = self
+            .tokens
+            .authenticate(
+                &snapshot.tokens,
+                TokenRequest {
+                    method: &method,
+                    scheme: caller.scheme,
+                    host: &host,
+                    path: &path,
+                    query: &mut query,
+                    headers: request.headers_mut(),
+                },
+            )
+            .await;
+        if query != before {
+            request.set_query(query);
+        }
+        outcome.map_err(|reply| {
+            let facts = facts(caller, request, None);
+            let decided = Decided::Token {
+                status: reply.status.as_u16(),
+                text: &reply.body,
+            };
+            let note = Note {
+                decision: self.decisions.record(snapshot, &facts, decided, true),
+                ..Note::default()
+            };
+            tell(snapshot, &facts, &note, &reply.details);
+            Refused::new(note, *reply, None)
+        })
+    }
+
+    fn decide<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        facts: &Facts<'_>,
+    ) -> Result<Note<'s>, Box<Refused<'s>>> {
+        let decision = snapshot.authz.decide(facts);
+        let allowed = decision.is_allowed();
+        let enforced = allowed || self.mode == AuthorizationMode::Enforce;
+        let decided = Decided::Policies(decision);
+        let number = self.decisions.record(snapshot, facts, decided, enforced);
+        let note = Note {
+            decision: number,
+            let_pass: !enforced,
+            ..Note::of(&decision)
+        };
+        if allowed {
+            return Ok(note);
+        }
+        self.deny(snapshot, facts, &decision, note)
+    }
+
+    #[cold]
+    fn deny<'s>(
+        &self,
+        snapshot: &Snapshot,
+        facts: &Facts<'_>,
+        decision: &Decision<'s>,
+        note: Note<'s>,
+    ) -> Result<Note<'s>, Box<Refused<'s>>> {
+        let reply = LocalReply::denied(decision.denial_details());
+        tell(snapshot, facts, &note, &reply.details);
+        match self.mode {
+            AuthorizationMode::Enforce => Err(Refused::new(note, reply, None)),
+            AuthorizationMode::Audit => Ok(note),
+        }
+    }
+}
+
+impl<'p> Objection<'p> {
+    /// What a provider's answer stands in the way with.
+    fn of(provider: &'p str, answer: CheckAnswer) -> Result<Allowed, Self> {
+        match answer {
+            CheckAnswer::Allow(allowed) => Ok(*allowed),
+            CheckAnswer::Deny(response) => Err(Self {
+                reply: LocalReply {
+                    status: response.status(),
+                    ..LocalReply::new(
+                        StatusCode::FORBIDDEN,
+                        "",
+                        ResponseFlags::UNAUTHORIZED_EXTERNAL_SERVICE,
+                        "ext_authz_denied",
+                    )
+                },
+                response: Some(*response),
+                provider: Some(provider),
+            }),
+            CheckAnswer::Failed(reply) => Err(Self {
+                reply: *reply,
+                response: None,
+                provider: Some(provider),
+            }),
+        }
+    }
+
+    /// Nobody can be asked: Istio makes such rules a denial.
+    fn nobody(custom: &Custom<'_>) -> Self {
+        Self {
+            reply: LocalReply::denied(format_args!(
+                "rbac_access_denied_matched_policy[{}-deny-due-to-bad-CUSTOM-action]",
+                custom.by
+            )),
+            response: None,
+            provider: None,
+        }
+    }
+}
+
+/// The facts of a request as it stands now.
+fn facts<'a, R: Judged>(
+    caller: &Caller<'a>,
+    request: &'a R,
+    claims: Option<&'a Claims>,
+) -> Facts<'a> {
+    caller.facts(Some(HttpFacts {
+        method: request.method().as_str(),
+        host: request.host(),
+        path: request.path(),
+        headers: request.headers(),
+        claims,
+    }))
+}
+
+/// The part of the body that a provider wants to see; 413 when it is longer and may not be cut.
+async fn peek<R: Judged>(request: &mut R, wanted: WantedBody) -> Result<Peeked, LocalReply> {
+    let peeked = request
+        .peek(wanted.max)
+        .await
+        .map_err(|_| LocalReply::upstream(UpstreamErrorKind::Upload))?;
+    if peeked.whole || wanted.allow_partial {
+        return Ok(peeked);
+    }
+    Err(LocalReply::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "Payload Too Large",
+        ResponseFlags::NONE,
+        "request_payload_too_large",
+    ))
+}
+
+/// Makes the changes that a provider wants, in their order.
+pub fn change(headers: &mut HeaderMap, changes: &[HeaderChange]) {
+    for change in changes {
+        match change {
+            HeaderChange::Set(name, value) => {
+                headers.insert(name, value.clone());
+            }
+            HeaderChange::Append(name, value) => {
+                headers.append(name, value.clone());
+            }
+            HeaderChange::Remove(name) => {
+                headers.remove(name);
+            }
+        }
+    }
+}
+
+/// A denial in the process's own log, for whoever listens at `debug`.
+fn tell(snapshot: &Snapshot, facts: &Facts<'_>, note: &Note<'_>, details: &str) {
+    tracing::debug!(
+        decision = note.decision.map(tracing::field::display),
+        %details,
+        enforced = !note.let_pass,
+        at = note.by.map(|rule| tracing::field::display(&rule.at)),
+        peer = facts.peer.map(identity::SpiffeId::as_str),
+        method = facts.http.map(|http| tracing::field::display(escape::escape(http.method, escape::LIMIT))),
+        path = facts.http.map(|http| tracing::field::display(escape::escape(http.path, escape::LIMIT))),
+        generation = snapshot.generation,
+        "denied"
+    );
+}

@@ -1,0 +1,160 @@
+//! A request body of which somebody had a first look: it still travels whole.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+
+use crate::access::Peeked;
+
+/// What was read of a body already, and the rest of it.
+#[derive(Debug)]
+pub struct Begun<B> {
+    begun: Bytes,
+    trailers: Option<HeaderMap>,
+    rest: B,
+}
+
+impl<B> Begun<B> {
+    /// A body that nobody has looked at.
+    pub const fn new(rest: B) -> Self {
+        Self::with(Bytes::new(), rest)
+    }
+
+    /// A body whose first bytes were read already.
+    pub const fn with(begun: Bytes, rest: B) -> Self {
+        Self {
+            begun,
+            trailers: None,
+            rest,
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Begun<B> {
+    /// Reads at most `max` bytes ahead (and what else came in one piece with them), and shows them.
+    ///
+    /// # Errors
+    /// The body breaks off.
+    pub async fn peek(&mut self, max: usize) -> Result<Peeked, B::Error> {
+        let mut read = BytesMut::from(std::mem::take(&mut self.begun));
+        while read.len() <= max && !self.rest.is_end_stream() {
+            let Some(frame) = self.rest.frame().await.transpose()? else {
+                break;
+            };
+            match frame.into_data() {
+                Ok(data) => read.extend_from_slice(&data),
+                Err(frame) => self.trailers = frame.into_trailers().ok(),
+            }
+        }
+        self.begun = read.freeze();
+        Ok(Peeked {
+            bytes: self.begun.slice(..self.begun.len().min(max)),
+            whole: self.begun.len() <= max,
+        })
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Begun<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.get_mut();
+        if this.begun.has_remaining() {
+            let begun = std::mem::take(&mut this.begun);
+            return Poll::Ready(Some(Ok(Frame::data(begun))));
+        }
+        if let Some(trailers) = this.trailers.take() {
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        Pin::new(&mut this.rest).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.begun.is_empty() && self.trailers.is_none() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let begun = u64::try_from(self.begun.len()).unwrap_or(u64::MAX);
+        let rest = self.rest.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(begun.saturating_add(rest.lower()));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(begun.saturating_add(upper));
+        }
+        hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body_util::{Empty, Full};
+
+    use super::*;
+
+    struct Frames(std::vec::IntoIter<Frame<Bytes>>);
+
+    impl Body for Frames {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.next().map(Ok))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_look_takes_nothing_away() {
+        let trailers =
+            HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
+        for (max, shown, whole) in [
+            (0, "", false),
+            (3, "abc", false),
+            (4, "abcd", false),
+            (6, "abcdef", true),
+            (100, "abcdef", true),
+        ] {
+            let mut body = Begun::new(Frames(
+                vec![
+                    Frame::data(Bytes::from_static(b"abc")),
+                    Frame::data(Bytes::from_static(b"def")),
+                    Frame::trailers(trailers.clone()),
+                ]
+                .into_iter(),
+            ));
+            let peeked = body.peek(max).await.unwrap();
+            assert_eq!(
+                (&*peeked.bytes, peeked.whole),
+                (shown.as_bytes(), whole),
+                "{max}"
+            );
+            let all = body.collect().await.unwrap();
+            assert_eq!(all.trailers(), Some(&trailers), "{max}");
+            assert_eq!(all.to_bytes(), "abcdef", "{max}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_empty_body_stays_empty_and_a_known_length_stays_known() {
+        let mut empty = Begun::new(Empty::<Bytes>::new());
+        let peeked = empty.peek(10).await.unwrap();
+        assert!(peeked.whole && peeked.bytes.is_empty() && empty.is_end_stream());
+        let mut full = Begun::new(Full::new(Bytes::from_static(b"abc")));
+        assert_eq!(full.size_hint().exact(), Some(3));
+        assert!(full.peek(3).await.unwrap().whole);
+        assert_eq!(full.size_hint().exact(), Some(3));
+        assert!(!full.is_end_stream());
+    }
+}

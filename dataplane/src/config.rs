@@ -1,0 +1,41 @@
+//! Sections of the process files that gateway and sidecar have alike.
+
+use serde::{Deserialize, Serialize};
+
+/// `authorization`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthorizationConfig {
+    /// Whether denials are enforced.
+    pub mode: AuthorizationMode,
+}
+
+/// `authorization.mode`: what becomes of requests that AuthorizationPolicies deny.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthorizationMode {
+    /// They are refused.
+    #[default]
+    Enforce,
+    /// They pass, and are recorded as what they are. mTLS and tokens are still enforced.
+    Audit,
+}
+
+/// `path`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PathConfig {
+    /// Which form of the path goes on.
+    pub forward: ForwardedPath,
+}
+
+/// `path.forward`: what the next hop gets of a path that is judged and routed in its canonical form.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ForwardedPath {
+    /// The canonical form: exactly what was judged.
+    #[default]
+    Canonical,
+    /// The bytes that the client sent, unless the route rewrites the path.
+    Original,
+}
