@@ -1,13 +1,48 @@
 //! CUSTOM: asks an extension provider (Envoy's ext_authz over HTTP or gRPC) about a request.
+//!
+//! A provider is reached like any other service, through its cluster: by mTLS with its identity verified if it is in
+//! the mesh. It answers in time and in full, or it has not answered: then the client gets `statusOnError`, unless
+//! `failOpen` lets the request pass. An answer that asks for what no provider may change is refused with 500, whatever
+//! `failOpen` says, since a request must not go on half changed.
 
+mod change;
+mod grpc;
+mod http;
+mod metrics;
+mod provider;
+mod query;
+mod question;
+#[cfg(test)]
+mod tests;
+pub mod wire;
+
+use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use ::http::header::HeaderMap;
+use ::http::{Method, Request, Response, StatusCode, Version};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, Version};
+use http_body_util::Full;
 use identity::SpiffeId;
+use identity::material::MaterialReader;
+use prometheus::Registry;
+use tokio::time::Instant;
 
-use crate::local_reply::LocalReply;
+pub use change::HeaderChange;
+pub use provider::Providers;
+pub use query::QueryChange;
+
+use crate::forward::{ForwardBody, Forwarder};
+use crate::local_reply::{LocalReply, is_grpc};
 use crate::snapshot::Snapshot;
+use crate::telemetry::ResponseFlags;
+use crate::upstream::{Limits, UpstreamProtocol, Upstreams};
+use metrics::Metrics;
+use provider::{Kind, Provider};
+
+/// The longest answer that is read, in bytes.
+const MAX_ANSWER: usize = 1024 * 1024;
 
 /// What a provider is told about a request, or about a TCP connection.
 #[derive(Debug)]
@@ -59,43 +94,103 @@ pub struct WantedBody {
 pub enum CheckAnswer {
     /// The request goes on, changed like this.
     Allow(Box<Allowed>),
-    /// The provider's own answer for the client.
+    /// The provider's own answer for the client: `ext_authz_denied`, flag UAEX.
     Deny(Box<Response<Bytes>>),
-    /// The provider did not answer, and may not be missing: what the client gets.
+    /// The provider did not answer, and may not be missing: what the client gets. `ext_authz_error`, flag UAEX.
     Failed(Box<LocalReply>),
 }
 
 /// What a provider changes in a request that it lets pass.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
-    /// Header changes of the request, in order.
+    /// Header changes of the request, in order ([`HeaderChange::apply_all`]).
     pub request: Vec<HeaderChange>,
+    /// Changes of the request's query, in order ([`QueryChange::apply_all`]).
+    pub query: Vec<QueryChange>,
     /// Header changes of the response, in order.
     pub response: Vec<HeaderChange>,
     /// The provider did not answer, and `failOpen` let the request pass.
     pub failed_open: bool,
 }
 
-/// One change of a header.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HeaderChange {
-    /// Replaces every value.
-    Set(http::HeaderName, http::HeaderValue),
-    /// Adds a value.
-    Append(http::HeaderName, http::HeaderValue),
-    /// Takes every value away.
-    Remove(http::HeaderName),
+/// What became of a question that was answered.
+#[derive(Debug)]
+enum Answer {
+    Allow(Allowed),
+    Deny(Response<Bytes>),
+}
+
+/// Why a question has no answer that counts.
+#[derive(Debug)]
+struct Fault {
+    kind: FaultKind,
+    /// For logs, never for clients.
+    cause: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FaultKind {
+    /// `statusOnError`, or `failOpen`.
+    Unanswered,
+    /// Always 500.
+    Invalid,
+}
+
+impl Fault {
+    fn unanswered(cause: impl fmt::Display) -> Self {
+        let kind = FaultKind::Unanswered;
+        let cause = cause.to_string();
+        Self { kind, cause }
+    }
+
+    fn invalid(cause: impl fmt::Display) -> Self {
+        let kind = FaultKind::Invalid;
+        let cause = cause.to_string();
+        Self { kind, cause }
+    }
 }
 
 /// The providers' client. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct ExtAuthz {}
+#[derive(Debug, Clone)]
+pub struct ExtAuthz(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    forwarder: Forwarder<Full<Bytes>>,
+    metrics: Metrics,
+}
 
 impl ExtAuthz {
+    /// A client that proves this workload's identity to providers in the mesh with the material of `reader`, and counts
+    /// as `portcullis_ext_authz_*`.
+    ///
+    /// # Errors
+    /// When metrics of these names are registered already.
+    pub fn new(reader: MaterialReader, registry: &Registry) -> Result<Self, prometheus::Error> {
+        let client = Self::unregistered(reader);
+        client.0.metrics.register(registry)?;
+        Ok(client)
+    }
+
+    fn unregistered(reader: MaterialReader) -> Self {
+        Self(Arc::new(Inner {
+            forwarder: Forwarder::new(Upstreams::new(reader, Limits::default())),
+            metrics: Metrics::new(),
+        }))
+    }
+
+    /// Closes idle connections now and keeps none any more: the process drains.
+    pub fn close_idle(&self) {
+        self.0.forwarder.upstreams.close_idle();
+    }
+
     /// How much of the body `provider` wants to see; none if nothing.
     pub fn wanted_body(&self, snapshot: &Snapshot, provider: &str) -> Option<WantedBody> {
-        let _ = (snapshot, provider);
-        None
+        let body = snapshot.providers.get(provider)?.body?;
+        Some(WantedBody {
+            max: usize::try_from(body.max_request_bytes).unwrap_or(usize::MAX),
+            allow_partial: body.allow_partial_message,
+        })
     }
 
     /// Asks `provider`.
@@ -105,10 +200,126 @@ impl ExtAuthz {
         provider: &str,
         request: CheckRequest<'_>,
     ) -> CheckAnswer {
-        drop((snapshot, provider, request));
-        std::future::ready(CheckAnswer::Failed(Box::new(LocalReply::denied(
-            "ext_authz_error",
-        ))))
-        .await
+        let Some(provider) = snapshot.providers.get(provider) else {
+            // Its service is not declared: documents like that are not put in force.
+            tracing::warn!(
+                provider,
+                "an external authorizer that nobody can reach was to be asked"
+            );
+            return CheckAnswer::Failed(Box::new(unanswered(StatusCode::FORBIDDEN)));
+        };
+        let begun = Instant::now();
+        let answer = match (&provider.kind, &request.http) {
+            (Kind::Grpc { authority }, _) => {
+                self.ask_grpc(snapshot, provider, authority, &request).await
+            }
+            (Kind::Http(rules), Some(http)) => self.ask_http(snapshot, provider, rules, http).await,
+            (Kind::Http(_), None) => Err(Fault::unanswered(
+                "an HTTP provider cannot judge a TCP connection",
+            )),
+        };
+        let answer = match answer {
+            Ok(Answer::Allow(allowed)) => CheckAnswer::Allow(Box::new(allowed)),
+            Ok(Answer::Deny(response)) => CheckAnswer::Deny(Box::new(response)),
+            Err(fault) => self.faulty(provider, &fault),
+        };
+        self.0
+            .metrics
+            .observe(&provider.name, &answer, begun.elapsed());
+        answer
     }
+
+    /// What holds without an answer.
+    fn faulty(&self, provider: &Provider, fault: &Fault) -> CheckAnswer {
+        let name = &*provider.name;
+        let cause = runtime::escape::escape(&fault.cause, 256);
+        let open = provider.fail_open && fault.kind == FaultKind::Unanswered;
+        if self.0.metrics.may_warn() {
+            let outcome = if open { "passes" } else { "is denied" };
+            tracing::warn!(provider = name, %cause, "no answer of an external authorizer; the request {outcome}");
+        }
+        if open {
+            return CheckAnswer::Allow(Box::new(Allowed {
+                failed_open: true,
+                ..Allowed::default()
+            }));
+        }
+        CheckAnswer::Failed(Box::new(match fault.kind {
+            FaultKind::Unanswered => unanswered(provider.status_on_error),
+            FaultKind::Invalid => LocalReply::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "",
+                ResponseFlags::UNAUTHORIZED_EXTERNAL_SERVICE,
+                "ext_authz_invalid",
+            ),
+        }))
+    }
+
+    /// Sends a question to the provider's cluster.
+    async fn send(
+        &self,
+        snapshot: &Snapshot,
+        provider: &Provider,
+        question: Request<Full<Bytes>>,
+        protocol: Option<UpstreamProtocol>,
+    ) -> Result<Response<ForwardBody<Full<Bytes>>>, Fault> {
+        let deadline = Instant::now().checked_add(provider.timeout);
+        let sent =
+            self.0
+                .forwarder
+                .forward_as(snapshot, provider.cluster, question, deadline, protocol);
+        let sent = sent.await;
+        sent.result.map_err(|reply| match sent.outcome.failure {
+            Some(failure) => Fault::unanswered(format_args!("{}: {failure}", reply.details)),
+            None => Fault::unanswered(reply.details),
+        })
+    }
+}
+
+/// A client without an identity: for what asks plaintext providers only.
+impl Default for ExtAuthz {
+    fn default() -> Self {
+        Self::unregistered(identity::material::channel().1)
+    }
+}
+
+/// `statusOnError` without body, as Envoy's.
+const fn unanswered(status: StatusCode) -> LocalReply {
+    LocalReply::new(
+        status,
+        "",
+        ResponseFlags::UNAUTHORIZED_EXTERNAL_SERVICE,
+        "ext_authz_error",
+    )
+}
+
+/// A provider's denial as the client gets it: gRPC callers get a gRPC status (Envoy).
+fn denial(
+    answer: Response<Bytes>,
+    changes: &[HeaderChange],
+    request: &HeaderMap,
+) -> Response<Bytes> {
+    let mut answer = if is_grpc(request) {
+        let mut reply = unanswered(answer.status());
+        reply.body = String::from_utf8_lossy(answer.body()).into_owned().into();
+        let mut grpc = reply.grpc();
+        // The body is the gRPC message now; what describes it as a body would be wrong.
+        let kept = changes.iter().filter(|change| {
+            let name = change.name();
+            *name != ::http::header::CONTENT_TYPE && *name != ::http::header::CONTENT_ENCODING
+        });
+        kept.for_each(|change| change.apply(grpc.headers_mut()));
+        return grpc;
+    } else {
+        answer
+    };
+    let length = answer.body().len();
+    let headers = answer.headers_mut();
+    if length > 0 {
+        let text = ::http::HeaderValue::from_static("text/plain");
+        headers.insert(::http::header::CONTENT_TYPE, text);
+    }
+    HeaderChange::apply_all(changes, headers);
+    headers.insert(::http::header::CONTENT_LENGTH, length.into());
+    answer
 }

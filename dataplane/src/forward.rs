@@ -111,7 +111,19 @@ impl<B: RequestBody> Forwarder<B> {
         request: Request<B>,
         deadline: Option<Instant>,
     ) -> impl Future<Output = Forwarded<B>> + Send {
-        self.to_cluster(snapshot, cluster, request, deadline)
+        self.to_cluster(snapshot, cluster, request, deadline, None)
+    }
+
+    /// As [`forward`](Self::forward); `protocol` is spoken whatever the documents say about the port.
+    pub(crate) fn forward_as(
+        &self,
+        snapshot: &Snapshot,
+        cluster: ClusterIndex,
+        request: Request<B>,
+        deadline: Option<Instant>,
+        protocol: Option<UpstreamProtocol>,
+    ) -> impl Future<Output = Forwarded<B>> + Send {
+        self.to_cluster(snapshot, cluster, request, deadline, protocol)
     }
 
     async fn to_cluster(
@@ -120,6 +132,7 @@ impl<B: RequestBody> Forwarder<B> {
         cluster: ClusterIndex,
         request: Request<B>,
         deadline: Option<Instant>,
+        protocol: Option<UpstreamProtocol>,
     ) -> Forwarded<B> {
         let (Some(of), Some(destination), Some(balancer)) = (
             snapshot.clusters.get(cluster),
@@ -128,7 +141,7 @@ impl<B: RequestBody> Forwarder<B> {
         ) else {
             return refused(LocalReply::no_cluster());
         };
-        let protocol = protocol_for(of, &request);
+        let protocol = protocol.unwrap_or_else(|| protocol_for(of, &request));
         let mut outcome = Outcome::default();
         let pick = || of.pick(balancer);
         let call = Attempts {

@@ -18,6 +18,7 @@ use policies::source::SourceFile;
 use policies::workload::Workload;
 
 use crate::checked::{Checked, check};
+use crate::ext_authz::Providers;
 use crate::upstream::{Expected, Transport};
 
 /// The kind of proxy.
@@ -57,6 +58,8 @@ pub struct Snapshot {
     pub routes: RouteTable,
     /// What the routes name.
     pub clusters: ClusterSet,
+    /// The mesh's external authorizers.
+    pub providers: Providers,
     /// Live load balancing state by [`ClusterIndex`], carried from generation to generation by cluster key.
     pub balancers: Box<[Arc<RoundRobin>]>,
     /// What a gateway listens to; `None` on a sidecar.
@@ -120,6 +123,11 @@ impl Snapshot {
             authz: Arc::new(authz),
             tokens: TokenRules::compile(&documents, workload, &mesh),
             mtls,
+            providers: Providers::new(
+                &mesh.extension_providers,
+                &compiled.providers,
+                &compiled.clusters,
+            ),
             balancers: carry(&compiled.clusters, previous),
             routes: compiled.routes,
             clusters: compiled.clusters,

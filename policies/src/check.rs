@@ -27,14 +27,14 @@ use listeners::Listeners;
 pub fn check(documents: &DocumentSet, mesh: &Mesh) -> (Registry, Vec<Diagnostic>) {
     let (registry, mut found) = Registry::build(documents, mesh);
     let owners = Owners::of_mesh(documents, &registry);
-    references::check(documents, &registry, &mut found);
+    references::check(documents, &registry, mesh, &mut found);
     servers::check(documents, &mut found);
     bindings::check(documents, &registry, &mut found);
     delegates::check(documents, &mut found);
     rules::check(documents, &registry, &mut found);
     let listeners = Listeners::new(documents, &registry, &owners);
     listeners::check(documents, &registry, &listeners, &mut found);
-    let targets = ports::targets(documents, &registry, &owners, &listeners, &mut found);
+    let targets = ports::targets(documents, &registry, mesh, &owners, &listeners, &mut found);
     clusters::check(documents, &registry, mesh, &targets, &mut found);
     found.extend(owners.conflicts.iter().map(|conflict| {
         let message = format!(

@@ -1,6 +1,7 @@
 //! Clusters: where requests for one service, port and subset go, and how the connection is protected.
 
 mod build;
+pub(crate) mod providers;
 mod rules;
 mod schedule;
 

@@ -57,7 +57,9 @@ pub use http_route::{
 pub use kind::Kind;
 pub use l4_route::{L4Destination, L4Match, L4Rule};
 pub use mesh_config::MeshConfig;
-pub use mesh_config::provider::ExtensionProvider;
+pub use mesh_config::provider::{
+    ExtAuthz, ExtAuthzHttp, ExtensionProvider, ProviderKind, ProviderService, RequestBodyInCheck,
+};
 pub use meta::Meta;
 pub use namespace::Namespace;
 pub use peer_authentication::{PeerAuthentication, PeerAuthenticationMode};

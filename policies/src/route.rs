@@ -26,7 +26,7 @@ pub(crate) use matching::{Condition, Text};
 pub use rewrite::{PathRewrite, Rewrite};
 pub(crate) use rules::{Listener, condition, holds, implied_port};
 
-use crate::cluster::ClusterSet;
+use crate::cluster::{ClusterIndex, ClusterSet};
 use crate::document::DocumentSet;
 use crate::mesh::Mesh;
 use crate::registry::Registry;
@@ -124,8 +124,10 @@ pub(crate) enum TableKind {
 pub struct Compiled {
     /// The routes.
     pub routes: RouteTable,
-    /// The clusters that they name.
+    /// The clusters that they and the providers name.
     pub clusters: ClusterSet,
+    /// External authorizers by name (`extensionProviders` of the mesh), and the cluster of each.
+    pub providers: Vec<(Arc<str>, ClusterIndex)>,
 }
 
 impl RouteTable {

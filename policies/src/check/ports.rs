@@ -3,18 +3,21 @@
 use std::collections::HashSet;
 
 use super::listeners::Listeners;
+use crate::cluster::providers;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::document::{DocumentSet, HttpRule, Spanned, VirtualService};
+use crate::mesh::Mesh;
 use crate::registry::{Registry, Service, ServicePort};
 use crate::route::{Listener, Owners, holds, implied_port};
 
-/// A service, port and subset that a route of some proxy leads to.
+/// A service, port and subset that a route of some proxy, or an external authorizer of the mesh, leads to.
 #[derive(Debug)]
 pub(super) struct Target<'a> {
     pub(super) service: &'a Service,
     pub(super) port: &'a ServicePort,
     pub(super) subset: Option<&'a Spanned<String>>,
-    /// The document that leads there; none for the route that a service has without one.
+    /// The document that leads there; none for the route that a service has without one,
+    /// and for an authorizer.
     pub(super) document: Option<&'a VirtualService>,
 }
 
@@ -23,6 +26,7 @@ pub(super) struct Target<'a> {
 pub(super) fn targets<'a>(
     documents: &'a DocumentSet,
     registry: &'a Registry,
+    mesh: &Mesh,
     owners: &Owners<'a>,
     listeners: &Listeners<'a>,
     found: &mut Vec<Diagnostic>,
@@ -80,6 +84,16 @@ pub(super) fn targets<'a>(
                 }
             }
         }
+    }
+    for (_, at) in providers::authorizers(documents) {
+        let service = providers::find(registry, &at.service, &mesh.root_namespace);
+        let port = service.and_then(|service| Some((service, service.port(*at.port)?)));
+        targets.extend(port.map(|(service, port)| Target {
+            service,
+            port,
+            subset: None,
+            document: None,
+        }));
     }
     targets
 }

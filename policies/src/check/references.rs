@@ -2,9 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::cluster::providers;
 use crate::diagnostic::{Diagnostic, codes};
-use crate::document::{Destination, DocumentSet, Spanned};
+use crate::document::{Destination, DocumentSet, ProviderService, Spanned};
 use crate::host::HostPattern;
+use crate::mesh::Mesh;
 use crate::nearest::nearest;
 use crate::registry::{HostError, Registry, Service};
 use crate::route::{MESH, qualified_gateway};
@@ -15,7 +17,12 @@ const MAX_SUGGESTIONS: usize = 50;
 const MAX_LISTED: usize = 10;
 
 /// Finds references that lead nowhere.
-pub(super) fn check(documents: &DocumentSet, registry: &Registry, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(
+    documents: &DocumentSet,
+    registry: &Registry,
+    mesh: &Mesh,
+    found: &mut Vec<Diagnostic>,
+) {
     let mut check = Check {
         registry,
         subsets: HashMap::new(),
@@ -65,6 +72,9 @@ pub(super) fn check(documents: &DocumentSet, registry: &Registry, found: &mut Ve
                 check.destination(&mirror.destination, namespace);
             }
         }
+    }
+    for (_, at) in providers::authorizers(documents) {
+        check.provider(at, &mesh.root_namespace);
     }
 }
 
@@ -124,6 +134,28 @@ impl<'a> Check<'a, '_> {
         None
     }
 
+    /// The service of an external authorizer, which has to be declared: nobody else is asked.
+    fn provider(&mut self, at: &ProviderService, root_namespace: &str) {
+        let ProviderService { service, port } = at;
+        let (namespace, host) = providers::split(service);
+        let written = service.clone().map(|_| host.to_owned());
+        let Some(found) = self.service(&written, namespace.unwrap_or(root_namespace)) else {
+            return;
+        };
+        if let Some(namespace) = namespace.filter(|namespace| **namespace != *found.namespace) {
+            let message = format!(
+                "the host `{host}` is a service of namespace `{}`, not of `{namespace}`",
+                found.namespace
+            );
+            let (place, path) = (service.at.clone(), &service.path);
+            let finding = Diagnostic::error(codes::UNKNOWN_HOST, place, path, message);
+            let help = format!("write `{}/{host}`, or the host alone", found.namespace);
+            self.found.push(finding.with_help(help));
+        } else {
+            self.port(port, found, "an external authorizer");
+        }
+    }
+
     fn gateway(&mut self, name: &Spanned<String>, namespace: &str, known: &HashSet<String>) {
         if name.value == MESH {
             return;
@@ -156,19 +188,19 @@ impl<'a> Check<'a, '_> {
             return;
         };
         if let Some(number) = &destination.port {
-            self.port(number, service);
+            self.port(number, service, "an HTTP route");
         }
         if let Some(subset) = &destination.subset {
             self.subset(subset, service);
         }
     }
 
-    fn port(&mut self, number: &Spanned<u16>, service: &Service) {
+    fn port(&mut self, number: &Spanned<u16>, service: &Service, user: &str) {
         let (message, help) = match service.port(**number) {
             Some(port) if port.protocol.is_http() => return,
             Some(port) => (
                 format!(
-                    "port {number} of `{}` speaks {}, an HTTP route needs HTTP",
+                    "port {number} of `{}` speaks {}, {user} needs HTTP",
                     service.host, port.protocol
                 ),
                 None,

@@ -241,7 +241,7 @@ codes! {
     PROXY_CONFIG_NOT_IN_FORCE = "PC0246";
     /// A setting of a MeshConfig that is not in force yet.
     MESH_SETTING_NOT_IN_FORCE = "PC0247";
-    /// Extension providers are not in force yet.
+    /// An extension provider of a kind that is not in force yet.
     PROVIDER_NOT_IN_FORCE = "PC0248";
     /// A PolicyTest among the documents of a process.
     POLICY_TEST_NOT_IN_FORCE = "PC0260";

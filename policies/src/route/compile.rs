@@ -12,7 +12,7 @@ pub(crate) use owners::{MESH, Owners, is_bound_to_mesh};
 use super::rule_list::RuleList;
 use super::rules::RuleCompiler;
 use super::{Compiled, Proxy, RouteTable};
-use crate::cluster::{ClusterBuilder, Rules};
+use crate::cluster::{ClusterBuilder, ClusterIndex, Rules, providers};
 use crate::document::DocumentSet;
 use crate::mesh::Mesh;
 use crate::registry::Registry;
@@ -30,10 +30,33 @@ pub(super) fn compile(
         Proxy::Gateway { workload } => gateway::compile(documents, workload, &mut compiler),
         Proxy::Sidecar { workload } => sidecar::compile(documents, workload, &mut compiler),
     };
+    let providers = providers(registry, mesh, &mut compiler.clusters);
     Compiled {
         routes,
         clusters: compiler.clusters.finish(),
+        providers,
     }
+}
+
+/// The clusters of the mesh's external authorizers. One whose service is not declared has none.
+fn providers(
+    registry: &Registry,
+    mesh: &Mesh,
+    clusters: &mut ClusterBuilder<'_>,
+) -> Vec<(Arc<str>, ClusterIndex)> {
+    let mut found = Vec::new();
+    for provider in &mesh.extension_providers {
+        let Some(at) = providers::authorizer(provider) else {
+            continue;
+        };
+        let service = providers::find(registry, &at.service, &mesh.root_namespace);
+        let cluster = service.and_then(|service| {
+            let port = service.port(*at.port)?;
+            clusters.cluster(service, port, None)
+        });
+        found.extend(cluster.map(|cluster| (provider.name.as_str().into(), cluster)));
+    }
+    found
 }
 
 /// Keeps a list and says where it stands.

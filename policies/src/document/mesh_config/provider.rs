@@ -1,7 +1,12 @@
 //! `extensionProviders`: services outside the mesh that policies may name.
 
+mod ext_authz;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+pub use ext_authz::{ExtAuthz, ExtAuthzHttp, RequestBodyInCheck};
+use ext_authz::{ext_authz, ext_authz_http};
 
 use crate::decode::{
     Cursor, Decode, DurationOrZero, Fields, HeaderNameText, NonEmpty, Port, ServiceText,
@@ -52,54 +57,7 @@ pub struct ProviderService {
     /// `service`: `[<namespace>/]<host>`.
     pub service: Spanned<String>,
     /// `port`.
-    pub port: u16,
-}
-
-/// What both kinds of authorization service have.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ExtAuthz {
-    /// `service` and `port`.
-    pub at: ProviderService,
-    /// `timeout`, default 600s.
-    pub timeout: Option<Duration>,
-    /// `failOpen`: requests pass if the service does not answer; default false.
-    pub fail_open: bool,
-    /// `statusOnError`: what clients get if it does not answer; default 403.
-    pub status_on_error: Option<u16>,
-    /// `clearRouteCache`: the route is looked up again afterwards; default false.
-    pub clear_route_cache: bool,
-    /// `includeRequestBodyInCheck`.
-    pub request_body: Option<RequestBodyInCheck>,
-}
-
-/// `includeRequestBodyInCheck`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestBodyInCheck {
-    /// `maxRequestBytes`.
-    pub max_request_bytes: u32,
-    /// `allowPartialMessage`: a longer body is cut, and not refused with 413.
-    pub allow_partial_message: bool,
-    /// `packAsBytes`: bytes, not UTF-8; gRPC only.
-    pub pack_as_bytes: bool,
-}
-
-/// `envoyExtAuthzHttp`. Names of headers may be `exact`, `prefix*` or `*suffix`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ExtAuthzHttp {
-    /// What both kinds have.
-    pub common: ExtAuthz,
-    /// `pathPrefix` of the check's path.
-    pub path_prefix: String,
-    /// `includeRequestHeadersInCheck`; `includeHeadersInCheck` is its old name.
-    pub request_headers: Vec<String>,
-    /// `includeAdditionalHeadersInCheck`.
-    pub additional_headers: BTreeMap<String, String>,
-    /// `headersToUpstreamOnAllow`.
-    pub headers_to_upstream_on_allow: Vec<String>,
-    /// `headersToDownstreamOnDeny`.
-    pub headers_to_downstream_on_deny: Vec<String>,
-    /// `headersToDownstreamOnAllow`.
-    pub headers_to_downstream_on_allow: Vec<String>,
+    pub port: Spanned<u16>,
 }
 
 /// `zipkin`.
@@ -174,29 +132,29 @@ impl Decode for ExtensionProvider {
             let grpc = part(f, "envoyExtAuthzGrpc", |f| {
                 ext_authz(f).map(ProviderKind::ExtAuthzGrpc)
             });
-            let zipkin = part(f, "zipkin", |f| zipkin(f).map(ProviderKind::Zipkin));
-            let opentelemetry = part(f, "opentelemetry", |f| {
+            let zipkin = later(f, "zipkin", |f| zipkin(f).map(ProviderKind::Zipkin));
+            let opentelemetry = later(f, "opentelemetry", |f| {
                 opentelemetry(f).map(ProviderKind::OpenTelemetry)
             });
-            let prometheus = part(f, "prometheus", |_| Some(ProviderKind::Prometheus));
-            let file = part(f, "envoyFileAccessLog", |f| {
+            let prometheus = later(f, "prometheus", |_| Some(ProviderKind::Prometheus));
+            let file = later(f, "envoyFileAccessLog", |f| {
                 let path = f.optional::<NonEmpty>("path").map(|NonEmpty(path)| path);
                 let (text, labels) = log_format(f);
                 Some(ProviderKind::FileAccessLog { path, text, labels })
             });
             let mut log = None;
             for name in ["envoyHttpAls", "envoyTcpAls", "envoyOtelAls"] {
-                let found = part(f, name, |f| {
+                let found = later(f, name, |f| {
                     grpc_access_log(f).map(ProviderKind::GrpcAccessLog)
                 });
                 log = log.or(found);
             }
-            let mut tracer = part(f, "stackdriver", |f| {
+            let mut tracer = later(f, "stackdriver", |f| {
                 stackdriver(f);
                 Some(ProviderKind::OtherTracer(None))
             });
             for name in OTHER_TRACERS {
-                let found = part(f, name, |f| {
+                let found = later(f, name, |f| {
                     let at = service(f);
                     f.optional::<String>("accessToken");
                     f.optional::<u32>("maxTagLength");
@@ -236,6 +194,18 @@ fn part<T>(
     f.get(name).and_then(|cursor| cursor.fields(schema))
 }
 
+/// A provider that policies cannot use yet.
+fn later<T>(
+    f: &mut Fields<'_>,
+    name: &'static str,
+    schema: impl FnOnce(&mut Fields<'_>) -> Option<T>,
+) -> Option<T> {
+    let cursor = f.get(name)?;
+    let effect = "no Telemetry can use it";
+    f.warn_later(&cursor, name, codes::PROVIDER_NOT_IN_FORCE, effect);
+    cursor.fields(schema)
+}
+
 fn stackdriver(f: &mut Fields<'_>) {
     f.optional::<bool>("debug");
     for limit in [
@@ -251,96 +221,11 @@ fn stackdriver(f: &mut Fields<'_>) {
 
 fn service(f: &mut Fields<'_>) -> Option<ProviderService> {
     let service = f.required::<Spanned<ServiceText>>("service");
-    let port = f.required::<Port>("port");
+    let port = f.required::<Spanned<Port>>("port");
     Some(ProviderService {
         service: service?.map(|ServiceText(text)| text),
-        port: port?.0,
+        port: port?.map(|Port(port)| port),
     })
-}
-
-fn ext_authz(f: &mut Fields<'_>) -> Option<ExtAuthz> {
-    let at = service(f);
-    let timeout = f.optional("timeout");
-    let fail_open = f.or_default("failOpen");
-    let status_on_error = f.get("statusOnError").and_then(|cursor| {
-        let text = cursor.text()?;
-        match text.parse::<u16>() {
-            Ok(status @ 200..=599) => Some(status),
-            _ => cursor.invalid("an HTTP status as a text, as in `\"503\"`"),
-        }
-    });
-    let clear_route_cache = f.or_default("clearRouteCache");
-    let request_body = part(f, "includeRequestBodyInCheck", |f| {
-        let max_request_bytes = f.or_default("maxRequestBytes");
-        let allow_partial_message = f.or_default("allowPartialMessage");
-        let pack_as_bytes = f.or_default("packAsBytes");
-        Some(RequestBodyInCheck {
-            max_request_bytes,
-            allow_partial_message,
-            pack_as_bytes,
-        })
-    });
-    Some(ExtAuthz {
-        at: at?,
-        timeout,
-        fail_open,
-        status_on_error,
-        clear_route_cache,
-        request_body,
-    })
-}
-
-fn ext_authz_http(f: &mut Fields<'_>) -> Option<ExtAuthzHttp> {
-    let path_prefix = f.get("pathPrefix").and_then(|cursor| match cursor.text()? {
-        path if path.is_empty() || path.starts_with('/') => Some(path.to_owned()),
-        _ => cursor.invalid("a path that starts with `/`"),
-    });
-    let mut request_headers = headers(f, "includeRequestHeadersInCheck");
-    let newer_beside = f.has("includeRequestHeadersInCheck");
-    if let Some(old) = f.get("includeHeadersInCheck") {
-        old.deprecated_name(
-            "includeHeadersInCheck",
-            "includeRequestHeadersInCheck",
-            newer_beside,
-        );
-    }
-    request_headers.extend(headers(f, "includeHeadersInCheck"));
-    let additional_headers = f.map("includeAdditionalHeadersInCheck");
-    let headers_to_upstream_on_allow = headers(f, "headersToUpstreamOnAllow");
-    let headers_to_downstream_on_deny = headers(f, "headersToDownstreamOnDeny");
-    let headers_to_downstream_on_allow = headers(f, "headersToDownstreamOnAllow");
-    Some(ExtAuthzHttp {
-        common: ext_authz(f)?,
-        path_prefix: path_prefix.unwrap_or_default(),
-        request_headers,
-        additional_headers,
-        headers_to_upstream_on_allow,
-        headers_to_downstream_on_deny,
-        headers_to_downstream_on_allow,
-    })
-}
-
-/// Names of headers with at most one `*`, at an end.
-fn headers(f: &mut Fields<'_>, name: &'static str) -> Vec<String> {
-    let patterns = f.list::<HeaderPattern>(name).into_iter();
-    patterns.map(|HeaderPattern(text)| text).collect()
-}
-
-struct HeaderPattern(String);
-
-impl Decode for HeaderPattern {
-    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
-        let text = cursor.text()?;
-        let inner = text
-            .strip_prefix('*')
-            .or_else(|| text.strip_suffix('*'))
-            .unwrap_or(text);
-        if inner.is_empty() || inner.contains('*') {
-            let help = "write `x-name`, `x-*` or `*-name`";
-            return cursor.invalid_with("the name of a header", Some(help.to_owned()));
-        }
-        Some(Self(text.to_ascii_lowercase()))
-    }
 }
 
 fn zipkin(f: &mut Fields<'_>) -> Option<Tracer> {

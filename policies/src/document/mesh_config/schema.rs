@@ -164,11 +164,7 @@ fn switch(f: &mut Fields<'_>, name: &'static str, in_force: bool, effect: &str) 
 }
 
 fn extension_providers(f: &mut Fields<'_>) -> Vec<ExtensionProvider> {
-    let providers: Vec<ExtensionProvider> = f.later_list(
-        "extensionProviders",
-        codes::PROVIDER_NOT_IN_FORCE,
-        "no policy can use a provider",
-    );
+    let providers: Vec<ExtensionProvider> = f.list("extensionProviders");
     let mut first = BTreeMap::new();
     for ExtensionProvider { name, .. } in &providers {
         if let Some(earlier) = first.insert(name.value.as_str(), name) {
