@@ -23,7 +23,9 @@ use runtime::escape;
 
 use crate::config::AuthorizationMode;
 use crate::decisions::{Decided, Decisions};
-use crate::ext_authz::{Allowed, CheckAnswer, CheckHttp, ExtAuthz, HeaderChange, WantedBody};
+use crate::ext_authz::{
+    Allowed, CheckAnswer, CheckHttp, ExtAuthz, HeaderChange, QueryChange, WantedBody,
+};
 use crate::local_reply::LocalReply;
 use crate::snapshot::Snapshot;
 use crate::telemetry::ResponseFlags;
@@ -163,6 +165,10 @@ impl Access {
         match self.ask(snapshot, caller, request, &custom).await {
             Ok(allowed) => {
                 change(request.headers_mut(), &allowed.request);
+                if !allowed.query.is_empty() {
+                    let query = QueryChange::apply_all(&allowed.query, request.query());
+                    request.set_query(query);
+                }
                 admitted.response = allowed.response;
             }
             Err(objection) => {
@@ -391,19 +397,7 @@ async fn peek<R: Judged>(request: &mut R, wanted: WantedBody) -> Result<Peeked, 
 
 /// Makes the changes that a provider wants, in their order.
 pub fn change(headers: &mut HeaderMap, changes: &[HeaderChange]) {
-    for change in changes {
-        match change {
-            HeaderChange::Set(name, value) => {
-                headers.insert(name, value.clone());
-            }
-            HeaderChange::Append(name, value) => {
-                headers.append(name, value.clone());
-            }
-            HeaderChange::Remove(name) => {
-                headers.remove(name);
-            }
-        }
-    }
+    HeaderChange::apply_all(changes, headers);
 }
 
 /// A denial in the process's own log, for whoever listens at `debug`.

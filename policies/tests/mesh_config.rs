@@ -243,7 +243,8 @@ fn extension_providers() {
             continue;
         }
         assert_eq!(findings.len(), 1, "{findings:#?}");
-        let expected = format!("warning[PC0248]: `{kind}` of MeshConfig `mesh` is not in force yet");
+        let expected =
+            format!("warning[PC0248]: `{kind}` of MeshConfig `mesh` is not in force yet");
         assert!(findings[0].contains(&expected), "{findings:#?}");
     }
     for (wrong, expected) in [

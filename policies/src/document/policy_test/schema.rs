@@ -120,8 +120,9 @@ impl Decode for TestProvider {
             };
             let name = name?.map(|NonEmpty(name)| name);
             let service = Spanned::new(name.value.clone(), name.at.clone(), DocPath::root());
+            let port = Spanned::new(80, name.at.clone(), DocPath::root());
             let common = ExtAuthz {
-                at: ProviderService { service, port: 80 },
+                at: ProviderService { service, port },
                 timeout: None,
                 fail_open: false,
                 status_on_error: None,
