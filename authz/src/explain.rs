@@ -114,6 +114,13 @@ impl Explanation {
         self.rules.get(self.nearest?)
     }
 
+    /// Every rule: those that match, then those that fail, the nearest first.
+    pub fn nearest_first(&self) -> Vec<&RuleExplained> {
+        let mut rules: Vec<&RuleExplained> = self.rules.iter().collect();
+        rules.sort_by_cached_key(|rule| nearest::distance(&rule.fields));
+        rules
+    }
+
     /// The rule that decided, with what it saw.
     pub fn deciding_rule(&self) -> Option<&RuleExplained> {
         match &self.reason {

@@ -86,6 +86,7 @@ impl Access {
         let mut admitted = Admitted::default();
         let custom = snapshot.authz.custom(&facts(caller, request, None));
         if let Some(custom) = custom {
+            self.decisions.asked(snapshot, custom.by);
             Box::pin(self.consult(snapshot, caller, request, custom, &mut admitted)).await?;
         }
         if !snapshot.tokens.is_empty() {
@@ -109,6 +110,7 @@ impl Access {
         let mut admitted = Admitted::default();
         let facts = caller.facts(None);
         if let Some(custom) = snapshot.authz.custom(&facts) {
+            self.decisions.asked(snapshot, custom.by);
             let answer = match custom.ask {
                 Ask::Nobody => Err(Objection::nobody(&custom)),
                 Ask::Provider(provider) => {

@@ -18,6 +18,7 @@ use policies::source::SourceFile;
 use policies::workload::Workload;
 
 use crate::checked::{Checked, check};
+use crate::decisions::RuleUses;
 use crate::ext_authz::Providers;
 use crate::upstream::{Expected, Transport};
 
@@ -50,6 +51,8 @@ pub struct Snapshot {
     pub mesh: Mesh,
     /// Who may; shared, since explanations outlive the generation.
     pub authz: Arc<PolicySet>,
+    /// How often each of its rules was used; counters are carried from generation to generation.
+    pub uses: RuleUses,
     /// Which tokens are accepted.
     pub tokens: TokenRules,
     /// Which ports demand mTLS.
@@ -120,6 +123,7 @@ impl Snapshot {
         let mtls = MtlsModes::compile(&documents, workload, &mesh);
         Ok(Self {
             generation: previous.map_or(1, |p| p.generation + 1),
+            uses: RuleUses::carry(&authz, previous.map(|p| (&*p.authz, &p.uses))),
             authz: Arc::new(authz),
             tokens: TokenRules::compile(&documents, workload, &mesh),
             mtls,

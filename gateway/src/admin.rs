@@ -9,7 +9,7 @@ use runtime::metrics::Metrics;
 use crate::status::StatusSources;
 
 /// The pages: `/metrics`, `/healthz/ready`, `/livez`, `/version`, `/status`, `/snapshot`,
-/// `/documents`, `/logging`, and the actions
+/// `/documents`, `/decisions`, `/rules`, `/explain`, `/logging`, and the actions
 /// `/reload` and `/identity/renew`.
 pub(crate) fn pages(
     sources: &StatusSources,
@@ -20,7 +20,8 @@ pub(crate) fn pages(
     let shown = sources.clone();
     let lifecycle = lifecycle.clone();
     let keeper = sources.keeper.clone();
-    dataplane::pages::add(Admin::builder(), &sources.policies)
+    let pages = dataplane::pages::add(Admin::builder(), &sources.policies);
+    dataplane::decisions::add(pages, &sources.policies, &sources.decisions)
         .metrics(metrics)
         .readiness(sources.readiness.clone())
         .version("gateway", env!("CARGO_PKG_VERSION"))

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dataplane::config::AuthorizationConfig;
+use dataplane::decisions::{DecisionsConfig, DecisionsConfigError};
 use identity::{SpiffeId, TrustDomain};
 use runtime::config::{ConfigDocument, ConfigError, resolve};
 use runtime::duration;
@@ -64,6 +65,9 @@ pub struct GatewayConfig {
     /// Whether denials are enforced.
     #[serde(default)]
     pub authorization: AuthorizationConfig,
+    /// What is remembered of decisions.
+    #[serde(default)]
+    pub decisions: DecisionsConfig,
     /// Threads that serve; by default one for each processor.
     #[serde(default)]
     pub threads: Option<u16>,
@@ -210,6 +214,9 @@ pub enum GatewayConfigError {
     /// `workload.namespace` and `workload.serviceAccount`.
     #[error("`workload` does not make a SPIFFE ID")]
     Workload(#[source] identity::SpiffeIdError),
+    /// `decisions`.
+    #[error(transparent)]
+    Decisions(#[from] DecisionsConfigError),
     /// A key has a value out of its range.
     #[error("`{key}` must not be {found}: {help}")]
     Range {
@@ -234,6 +241,7 @@ impl GatewayConfig {
         for file in [&mut config.credentials, &mut config.identity.join_token] {
             *file = file.as_deref().map(|file| resolve(path, file));
         }
+        config.decisions = config.decisions.resolve(path)?;
         if let Some(log) = &mut config.access_log.path
             && log.as_os_str() != "-"
         {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
+use dataplane::decisions::Decisions;
 use dataplane::identity_status;
-use dataplane::telemetry::{AccessLog, AccessTarget, RequestMetrics};
+use dataplane::telemetry::{AccessLog, LogTarget, RequestMetrics};
 use dataplane::upstream::Limits;
 use dataplane::{Access, Forwarder, PolicyStore, ProxyContext, Role, Snapshot, Upstreams};
 use identity::keeper::{self, IdentityConfig, IdentityKeeper};
@@ -38,7 +39,7 @@ use crate::pace::Timeouts;
 use crate::status::StatusSources;
 use crate::tls::TlsTerminator;
 
-/// How long the last lines of the access log may take to be written.
+/// How long the last lines of a log may take to be written.
 const LAST_LINES: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// The one service of the process.
@@ -111,6 +112,8 @@ impl GatewayService {
 
         let bound = readiness.condition("listeners");
         let listeners = Arc::new(Published::new(BTreeMap::new()));
+        let decisions = Decisions::new(&self.config.decisions, &policies, metrics.registry())?;
+        decisions.reopen_on_sigusr1()?;
         let sources = StatusSources {
             workload: format!(
                 "{}/{}",
@@ -121,13 +124,14 @@ impl GatewayService {
             readiness: readiness.clone(),
             credentials,
             listeners: Arc::clone(&listeners),
+            decisions: decisions.clone(),
         };
         let mut ports = self.open_admin(&sources, metrics.clone(), &lifecycle)?;
 
         let upstreams = Upstreams::new(keeper.material(), Limits::default());
         upstreams.register(metrics.registry())?;
         let access_log = AccessLog::start(
-            AccessTarget::from_path(self.config.access_log.path.clone()),
+            LogTarget::from_path(self.config.access_log.path.clone()),
             metrics.registry(),
         )?;
         access_log.reopen_on_sigusr1()?;
@@ -139,7 +143,7 @@ impl GatewayService {
                 RequestMetrics::DEFAULT_MAX_SERIES,
             )?),
             access_log.clone(),
-            self.access(metrics.registry())?,
+            self.access(metrics.registry(), decisions.clone())?,
             Some(&self.config.spiffe_id()?),
         ));
 
@@ -160,6 +164,7 @@ impl GatewayService {
         }
         upstreams.close_idle();
         access_log.flush(LAST_LINES);
+        decisions.flush(LAST_LINES);
         Ok(())
     }
 
@@ -195,8 +200,13 @@ impl GatewayService {
     }
 
     /// What decides about requests.
-    fn access(&self, registry: &prometheus::Registry) -> anyhow::Result<Access> {
+    fn access(
+        &self,
+        registry: &prometheus::Registry,
+        decisions: Decisions,
+    ) -> anyhow::Result<Access> {
         let access = Access {
+            decisions,
             mode: self.config.authorization.mode,
             ..Access::default()
         };

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use dataplane::PolicyStore;
+use dataplane::decisions::Decisions;
 use dataplane::identity_status::IdentityStatus;
 use dataplane::policy_store::PolicyStatus;
 use identity::keeper::IdentityKeeper;
@@ -25,6 +26,8 @@ pub(crate) struct StatusSources {
     pub(crate) credentials: Arc<Published<CredentialProblems>>,
     /// By logical port; empty until they are bound.
     pub(crate) listeners: Arc<Published<BTreeMap<u16, SocketAddr>>>,
+    /// For pages of their own.
+    pub(crate) decisions: Decisions,
 }
 
 /// What `/status` answers.

@@ -70,7 +70,11 @@ impl Admin {
 
     /// Answers one request; [`Self::serve`] calls it.
     async fn answer(&self, request: AdminRequest) -> AdminResponse {
-        let Some(route) = self.routes.get(request.path.as_str()) else {
+        let below = || {
+            let end = request.path.rfind('/')? + 1;
+            self.routes.get(request.path.get(..end)?)
+        };
+        let Some(route) = self.routes.get(request.path.as_str()).or_else(below) else {
             let known: Vec<&str> = self.routes.keys().copied().collect();
             return AdminResponse::text(
                 StatusCode::NOT_FOUND,
@@ -99,6 +103,17 @@ impl AdminBuilder {
     {
         self.routes.entry(path).or_default().get = Some(handler(page));
         self
+    }
+
+    /// Adds pages for everything directly below `prefix`, which ends with a slash.
+    #[must_use]
+    pub fn get_below<F, R>(self, prefix: &'static str, page: F) -> Self
+    where
+        F: Fn(AdminRequest) -> R + Send + Sync + 'static,
+        R: Future<Output = AdminResponse> + Send + 'static,
+    {
+        debug_assert!(prefix.ends_with('/'), "a page of its own: use `get`");
+        self.get(prefix, page)
     }
 
     /// Adds an action.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use dataplane::config::AuthorizationConfig;
-use dataplane::telemetry::AccessTarget;
+use dataplane::decisions::DecisionsConfig;
+use dataplane::telemetry::LogTarget;
 use identity::keeper::IdentityConfig;
 use identity::{SpiffeId, TrustDomain};
 use policies::mesh::{Mesh, PathNormalization};
@@ -34,8 +35,9 @@ pub(crate) struct Config {
     pub(crate) taken_ports: TakenPorts,
     pub(crate) drain_timeout: Duration,
     pub(crate) log: LogConfig,
-    pub(crate) access_log: AccessTarget,
+    pub(crate) access_log: LogTarget,
     pub(crate) authorization: AuthorizationConfig,
+    pub(crate) decisions: DecisionsConfig,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     /// Peers whose `x-forwarded-for` and `x-forwarded-client-cert` are believed.
@@ -154,6 +156,8 @@ struct RawConfig {
     access_log: RawAccessLog,
     #[serde(default)]
     authorization: AuthorizationConfig,
+    #[serde(default)]
+    decisions: DecisionsConfig,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
@@ -337,10 +341,11 @@ impl Config {
             drain_timeout: raw.drain.timeout,
             log: raw.log,
             access_log: match raw.access_log.path {
-                Some(file) if file.as_os_str() != "-" => AccessTarget::File(resolve(path, &file)),
-                path => AccessTarget::from_path(path),
+                Some(file) if file.as_os_str() != "-" => LogTarget::File(resolve(path, &file)),
+                path => LogTarget::from_path(path),
             },
             authorization: raw.authorization,
+            decisions: raw.decisions.resolve(path)?,
             limits: raw.limits,
             timeouts: raw.timeouts,
             gateways,
@@ -388,7 +393,7 @@ accessLog: {path: "-"}
         assert_eq!(config.drain_timeout, Duration::from_secs(5));
         assert!(config.state_dir.is_absolute());
         assert!(config.identity.join_token.unwrap().ends_with("join.token"));
-        assert_eq!(config.access_log, AccessTarget::Stdout);
+        assert_eq!(config.access_log, LogTarget::Stdout);
         assert_eq!(
             config.gateways[0].as_str(),
             "spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway"

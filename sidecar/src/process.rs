@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use dataplane::decisions::Decisions;
 use dataplane::identity_status;
 use dataplane::telemetry::{AccessLog, Party, RequestMetrics};
 use dataplane::upstream::Limits as UpstreamLimits;
@@ -38,7 +39,7 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// takes a fraction of it. Afterwards callers are told that the sidecar is not ready.
 const FIRST_READY: Duration = Duration::from_secs(2);
 
-/// How long the access log may take to be written out at the end.
+/// How long a log may take to be written out at the end.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// What the admin port shows.
@@ -82,6 +83,7 @@ pub(crate) async fn run(config: Config, log: LogHandle) -> anyhow::Result<()> {
         Drained::Cut { open } => tracing::warn!(open, "drain deadline passed, connections cut"),
     }
     parts.proxy.access_log.flush(LAST_LINES);
+    parts.proxy.access.decisions.flush(LAST_LINES);
     Ok(())
 }
 
@@ -115,10 +117,10 @@ fn build(
     upstreams.register(registry)?;
     identity_status::register(registry, keeper.status())?;
     Ok(Proxy {
+        access: access(config, &store, registry)?,
         store,
         material: keeper.material(),
         forwarder: Forwarder::new(upstreams),
-        access: access(config, registry)?,
         metrics: requests,
         access_log,
         life: life.clone(),
@@ -131,8 +133,17 @@ fn build(
 }
 
 /// What decides about requests.
-fn access(config: &Config, registry: &prometheus::Registry) -> anyhow::Result<Access> {
+fn access(
+    config: &Config,
+    store: &PolicyStore,
+    registry: &prometheus::Registry,
+) -> anyhow::Result<Access> {
+    let decisions = Decisions::new(&config.decisions, store, registry)?;
+    decisions
+        .reopen_on_sigusr1()
+        .context("cannot listen to SIGUSR1")?;
     let access = Access {
+        decisions,
         mode: config.authorization.mode,
         ..Access::default()
     };
@@ -212,7 +223,8 @@ fn admin(parts: &Parts, metrics: Metrics, log: LogHandle) -> Admin {
     let shown = parts.clone();
     let keeper = parts.keeper.clone();
     let store = parts.proxy.store.clone();
-    dataplane::pages::add(Admin::builder(), &store)
+    let pages = dataplane::pages::add(Admin::builder(), &store);
+    dataplane::decisions::add(pages, &store, &parts.proxy.access.decisions)
         .metrics(metrics)
         .readiness(parts.readiness.clone())
         .version(COMPONENT, VERSION)

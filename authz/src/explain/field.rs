@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use policies::source::Location;
+use policies::{
+    raw::{REDACTED, is_secret_name},
+    source::Location,
+};
 
 use crate::{
     decision::Action,
@@ -34,7 +37,7 @@ pub enum Found {
     Text(String),
     /// Several: the values of a repeated header, the elements of a claim.
     Texts(Vec<String>),
-    /// A header that is marked as sensitive: it is judged and never shown.
+    /// A credential, by the name of the header or claim: it is judged and never shown.
     Withheld,
     /// Nothing.
     Absent(Absence),
@@ -117,11 +120,24 @@ pub(super) fn explain_field(check: &Check, facts: &Facts<'_>, action: Action) ->
     FieldExplained {
         field: field.to_string(),
         at: at.clone(),
-        wanted: values.iter().map(ToString::to_string).collect(),
+        wanted: if is_secret(field) {
+            vec![REDACTED.to_owned()]
+        } else {
+            values.iter().map(ToString::to_string).collect()
+        },
         refuses: check.wants == Wants::NoMatch,
-        found: found(check, facts),
+        found: match found(check, facts) {
+            Found::Text(_) | Found::Texts(_) if is_secret(field) => Found::Withheld,
+            found => found,
+        },
         holds: !falls && check.holds(facts, action),
     }
+}
+
+/// Whether a condition is on a header or claim whose values are credentials: they are judged and never shown.
+fn is_secret(field: &str) -> bool {
+    let mut names = field.split(['[', ']']).skip(1);
+    names.any(is_secret_name)
 }
 
 fn found(check: &Check, facts: &Facts<'_>) -> Found {
@@ -170,11 +186,9 @@ fn of_http(subject: &HttpSubject, http: &HttpFacts<'_>) -> Found {
 }
 
 fn header(http: &HttpFacts<'_>, name: &http::HeaderName) -> Found {
-    let values = http.headers.get_all(name);
-    if values.iter().any(http::HeaderValue::is_sensitive) {
-        return Found::Withheld;
-    }
-    let texts = values
+    let texts = http
+        .headers
+        .get_all(name)
         .iter()
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     one_or_more(texts.collect(), Absence::Header)

@@ -20,7 +20,7 @@ const UNLIKE: usize = 100;
 const STRANGER: usize = 2 * UNLIKE;
 
 /// How many fields fail, and how badly. Smaller is nearer.
-type Distance = (usize, usize);
+pub(super) type Distance = (usize, usize);
 
 /// Explains one rule by those of its sources and operations that come nearest.
 pub(super) fn explain_rule(rule: &Rule, facts: &Facts<'_>) -> RuleExplained {
@@ -61,7 +61,7 @@ pub(super) fn nearest(rules: &[RuleExplained], wanted: impl Fn(&RuleId) -> bool)
         .map(|(position, _)| position)
 }
 
-fn distance(fields: &[FieldExplained]) -> Distance {
+pub(super) fn distance(fields: &[FieldExplained]) -> Distance {
     let failing = fields.iter().filter(|field| !field.holds);
     failing.fold((0, 0), |(count, sum), field| (count + 1, sum + cost(field)))
 }

@@ -2,10 +2,13 @@
 
 mod access_log;
 mod flags;
+mod line_log;
 mod metrics;
 mod parties;
 
-pub use access_log::{AccessLog, AccessLogError, AccessRecord, AccessTarget, DryRunNote};
+pub use access_log::{AccessLog, AccessRecord, DryRunNote};
 pub use flags::ResponseFlags;
+pub(crate) use line_log::write_json;
+pub use line_log::{Line, LineLog, LineLogError, LogTarget};
 pub use metrics::{MetricsError, Observation, Reporter, RequestMetrics, RequestProtocol, Security};
 pub use parties::{DestinationService, Party, PartyId, ServiceId};

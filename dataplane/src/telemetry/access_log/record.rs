@@ -96,18 +96,6 @@ pub struct DryRunNote {
     pub allow_policy: Option<String>,
 }
 
-impl AccessRecord {
-    /// Appends the line, with its line end.
-    pub(super) fn write_line(&self, out: &mut Vec<u8>) {
-        let before = out.len();
-        if serde_json::to_writer(&mut *out, self).is_err() {
-            out.truncate(before);
-            return;
-        }
-        out.push(b'\n');
-    }
-}
-
 impl Serialize for AccessRecord {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let start = jiff::Timestamp::try_from(self.start).unwrap_or(jiff::Timestamp::UNIX_EPOCH);

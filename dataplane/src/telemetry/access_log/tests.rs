@@ -1,13 +1,18 @@
 //! What a line says, what it never says, and what happens when the writer is behind.
 
-use std::time::{Duration, SystemTime};
+use std::fs::OpenOptions;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderValue, Method, Version};
 use identity::SpiffeId;
+use prometheus::Registry;
 use serde_json::Value;
 
 use super::*;
+use crate::telemetry::LogTarget;
 use crate::telemetry::ResponseFlags;
+use crate::telemetry::line_log::QUEUE;
 
 fn record() -> AccessRecord {
     AccessRecord {
@@ -114,7 +119,7 @@ fn a_line_is_one_json_object_with_envoys_names() {
 fn lines_reach_the_file_in_order_and_it_can_be_rotated() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("access.log");
-    let log = AccessLog::start(AccessTarget::File(path.clone()), &Registry::new()).unwrap();
+    let log = AccessLog::start(LogTarget::File(path.clone()), &Registry::new()).unwrap();
     let write = |n: u32| {
         log.write(AccessRecord {
             attempts: n,
@@ -156,32 +161,29 @@ fn a_writer_that_is_behind_costs_lines_not_time() {
         .write(true)
         .open(&path)
         .unwrap();
-    let log = AccessLog::start(AccessTarget::File(path), &registry).unwrap();
+    let log = AccessLog::start(LogTarget::File(path), &registry).unwrap();
     let begun = Instant::now();
     for _ in 0..QUEUE * 3 {
         log.write(record());
     }
     assert!(begun.elapsed() < Duration::from_secs(5));
-    let dropped = log.0.as_ref().unwrap().dropped.get();
+    let dropped = log.dropped();
     assert!(dropped > 0);
 }
 
 #[test]
 fn off_is_off() {
-    let log = AccessLog::start(AccessTarget::from_path(None), &Registry::new()).unwrap();
+    let log = AccessLog::start(LogTarget::from_path(None), &Registry::new()).unwrap();
     assert!(!log.is_on());
     log.write(record());
     log.flush(Duration::from_secs(1));
-    assert_eq!(
-        AccessTarget::from_path(Some("-".into())),
-        AccessTarget::Stdout
-    );
+    assert_eq!(LogTarget::from_path(Some("-".into())), LogTarget::Stdout);
 }
 
 #[test]
 fn a_file_that_cannot_be_opened_is_an_error_at_start() {
     let error = AccessLog::start(
-        AccessTarget::File("/nonexistent/access.log".into()),
+        LogTarget::File("/nonexistent/access.log".into()),
         &Registry::new(),
     );
     let error = error.unwrap_err();
