@@ -248,11 +248,11 @@ async fn a_policy_edit_bites_at_the_next_request() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_policy_that_cannot_be_honoured_keeps_the_last_good_generation() {
     let mesh = Mesh::start(seed_mesh()).await;
-    let audit = "apiVersion: security.istio.io/v1\n\
-                 kind: AuthorizationPolicy\n\
-                 metadata: {name: audit, namespace: my-app}\n\
-                 spec: {action: AUDIT, rules: [{}]}\n";
-    fs::write(mesh.path().join("policies/audit.yaml"), audit).unwrap();
+    let metadata = "apiVersion: security.istio.io/v1\n\
+                    kind: AuthorizationPolicy\n\
+                    metadata: {name: metadata, namespace: my-app}\n\
+                    spec: {rules: [{when: [{key: experimental.envoy.x, values: [y]}]}]}\n";
+    fs::write(mesh.path().join("policies/metadata.yaml"), metadata).unwrap();
     let product = mesh.sidecar("product-service");
     product.process.post("/reload").await;
     let rejected = eventually("the edit is rejected", || async {
@@ -261,9 +261,9 @@ async fn a_policy_that_cannot_be_honoured_keeps_the_last_good_generation() {
     })
     .await;
     let finding = &rejected["diagnostics"][0];
-    assert_eq!(finding["code"], "PC0401", "{rejected:#}");
+    assert_eq!(finding["code"], "PC0403", "{rejected:#}");
     assert!(
-        finding["file"].as_str().unwrap().ends_with("audit.yaml"),
+        finding["file"].as_str().unwrap().ends_with("metadata.yaml"),
         "{rejected:#}"
     );
     assert_eq!(

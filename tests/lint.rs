@@ -403,7 +403,7 @@ fn codes_are_explained() {
         "{page}"
     );
     let list = text(&explain(&[]));
-    for line in ["PC0001  not valid YAML", "PC0401  ", "PC0501  "] {
+    for line in ["PC0001  not valid YAML", "PC0403  ", "PC0501  "] {
         assert!(list.contains(line), "{line}:\n{list}");
     }
     let answer: Value = serde_json::from_slice(&explain(&["PC0107", "-o", "json"]).stdout).unwrap();

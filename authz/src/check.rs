@@ -1,6 +1,7 @@
 //! Whether the security documents of a set are good: the same for every workload that might ask.
 
 mod peers;
+mod providers;
 
 use identity::id::SpiffeId;
 use policies::{
@@ -19,6 +20,7 @@ use crate::compile;
 pub fn check(documents: &DocumentSet, registry: &Registry, mesh: &Mesh) -> Vec<Diagnostic> {
     let mut found = compile::findings(documents, mesh);
     peers::check(documents, mesh, &mut found);
+    providers::check(documents, registry, mesh, &mut found);
     identities(registry, &mut found);
     found.sort_by(|a, b| (&a.at, a.code).cmp(&(&b.at, b.code)));
     found.dedup();

@@ -7,8 +7,7 @@ mod source;
 use policies::{
     diagnostic::{Code, Diagnostic, DocPath},
     document::{
-        AuthorizationAction, AuthorizationPolicy, DocumentSet, LabelSelector, Meta,
-        Rule as RuleDocument, Spanned,
+        AuthorizationAction, AuthorizationPolicy, DocumentSet, Meta, Rule as RuleDocument, Spanned,
     },
     mesh::Mesh,
     source::Location,
@@ -16,15 +15,14 @@ use policies::{
 };
 
 use crate::{
-    codes,
+    attachment, codes,
     decision::{Action, RuleId},
+    dry_run,
     policy_set::{Parts, PolicyName},
     principal::TrustDomains,
+    provider::Provider,
     rule::Rule,
 };
-
-/// The annotation that asks for a policy to be tried without being enforced.
-pub(crate) const DRY_RUN: &str = "istio.io/dry-run";
 
 /// Every finding about every policy, whatever workload it is for.
 pub(crate) fn findings(documents: &DocumentSet, mesh: &Mesh) -> Vec<Diagnostic> {
@@ -35,73 +33,44 @@ pub(crate) fn findings(documents: &DocumentSet, mesh: &Mesh) -> Vec<Diagnostic> 
     compiler.diagnostics
 }
 
-/// Compiles what selects the workload; none if a policy among it has an error.
+/// Compiles what holds for the workload; none if a policy among it has an error.
 pub(crate) fn policies(documents: &DocumentSet, workload: &Workload, mesh: &Mesh) -> Option<Parts> {
     let mut compiler = Compiler::new(mesh);
-    let mut parts = Parts::default();
-    let is_root = |policy: &AuthorizationPolicy| policy.meta.namespace == mesh.root_namespace;
+    let holds = |policy: &&AuthorizationPolicy| {
+        let (selector, targets) = (policy.selector.as_ref(), &policy.target_refs);
+        attachment::holds_for(&policy.meta, selector, targets, workload, mesh)
+            // Whom it was meant for is anybody's guess, so nobody is left open.
+            || targets.iter().any(|target| !attachment::is_gateway(target))
+    };
+    let is_root = |policy: &&AuthorizationPolicy| policy.meta.namespace == mesh.root_namespace;
     // The mesh's own policies come first where several match; the order changes reasons, never verdicts.
     let (root, others): (Vec<_>, Vec<_>) = documents
         .authorization_policies
         .iter()
-        .filter(|policy| selects(&policy.meta, policy.selector.as_ref(), workload, mesh))
-        .partition(|policy| is_root(policy));
+        .map(|policy| &**policy)
+        .filter(holds)
+        .partition(is_root);
+    let mut parts = Parts::default();
+    parts.provider = Provider::of(root.iter().chain(&others).copied(), mesh);
     for policy in root.into_iter().chain(others) {
-        let Some((action, rules)) = compiler.policy(policy) else {
-            continue;
-        };
+        let rules = compiler.policy(policy);
         parts.policies.push(PolicyName {
             namespace: policy.meta.namespace.as_str().into(),
             name: policy.meta.name.as_str().into(),
         });
-        match action {
-            Action::Allow => {
-                parts.has_allow_policy = true;
-                parts.allow.extend(rules);
-            }
-            Action::Deny | Action::Audit | Action::Custom => parts.deny.extend(rules),
-        }
+        parts.add(action(policy), dry_run::is_tried(policy), rules);
     }
     let good = !compiler.diagnostics.iter().any(Diagnostic::is_error);
     good.then_some(parts)
 }
 
-/// Whether a document of this namespace with this selector holds for the workload.
-pub(crate) fn selects(
-    meta: &Meta,
-    selector: Option<&LabelSelector>,
-    workload: &Workload,
-    mesh: &Mesh,
-) -> bool {
-    let reaches = meta.namespace == workload.namespace || meta.namespace == mesh.root_namespace;
-    reaches && selector.is_none_or(|selector| selector.matches(&workload.labels))
-}
-
-/// `strconv.ParseBool`, as Istio reads the annotation.
-fn parse_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
-        _ => None,
+const fn action(policy: &AuthorizationPolicy) -> Action {
+    match policy.action.value {
+        AuthorizationAction::Custom => Action::Custom,
+        AuthorizationAction::Audit => Action::Audit,
+        AuthorizationAction::Deny => Action::Deny,
+        AuthorizationAction::Allow => Action::Allow,
     }
-}
-
-/// A finding about the dry-run annotation of a security document, if it is not plainly off.
-pub(crate) fn dry_run_finding(meta: &Meta) -> Option<Diagnostic> {
-    let value = meta.annotations.get(DRY_RUN)?;
-    if parse_bool(value) == Some(false) {
-        return None;
-    }
-    let path = DocPath::root()
-        .field("metadata")
-        .field("annotations")
-        .key(DRY_RUN);
-    let message =
-        format!("{meta} asks for a dry run with `{DRY_RUN}: {value}`, which is not in force yet");
-    Some(
-        Diagnostic::error(codes::DRY_RUN_NOT_IN_FORCE, meta.at.clone(), path, message)
-            .with_help("remove the annotation to enforce the policy, or remove the policy"),
-    )
 }
 
 /// Collects findings while documents become rules.
@@ -134,46 +103,21 @@ impl Compiler {
         self.error(codes::INVALID_VALUE, &value.at, &value.path, message, help);
     }
 
-    fn policy(&mut self, policy: &AuthorizationPolicy) -> Option<(Action, Vec<Rule>)> {
+    fn policy(&mut self, policy: &AuthorizationPolicy) -> Vec<Rule> {
         let meta = &policy.meta;
-        self.diagnostics.extend(dry_run_finding(meta));
-        for target in &policy.target_refs {
-            let message = format!(
-                "{meta} is attached to {} `{}` by targetRefs, which are not in force yet",
-                target.kind, target.name
-            );
-            let help = "use `selector.matchLabels` to choose the workloads";
-            self.error(
-                codes::FIELD_NOT_IN_FORCE,
-                &target.at,
-                &target.path,
-                message,
-                help,
-            );
-        }
-        let action = match policy.action.value {
-            AuthorizationAction::Allow => Some(Action::Allow),
-            AuthorizationAction::Deny => Some(Action::Deny),
-            AuthorizationAction::Audit | AuthorizationAction::Custom => {
-                let message = format!(
-                    "action `{}` of {meta} is not in force yet",
-                    policy.action.value.as_str()
-                );
-                let Spanned { at, path, .. } = &policy.action;
-                self.error(
-                    codes::ACTION_NOT_IN_FORCE,
-                    at,
-                    path,
-                    message,
-                    "use ALLOW or DENY, or remove the policy",
-                );
-                None
-            }
+        self.diagnostics.extend(dry_run::findings(policy));
+        self.diagnostics
+            .extend(attachment::findings(meta, &policy.target_refs));
+        let action = action(policy);
+        let needs_rules = match action {
+            Action::Deny | Action::Custom => true,
+            // An ALLOW without rules allows nothing, an AUDIT notes nothing.
+            Action::Allow | Action::Audit => false,
         };
-        if action == Some(Action::Deny) && policy.rules.is_empty() {
-            let message = format!("{meta} denies without rules: it would deny nothing");
+        if needs_rules && policy.rules.is_empty() {
+            let message = format!("{meta} has the action {action} without rules: it never matches");
             let path = DocPath::root().field("spec").field("rules");
-            let help = "write `rules: [{}]` to deny everything, or remove the policy";
+            let help = "write `rules: [{}]` to match everything, or remove the policy";
             self.error(
                 codes::MISSING_RULES,
                 &policy.action.at,
@@ -182,13 +126,11 @@ impl Compiler {
                 help,
             );
         }
-        // Rules of a refused action are still read: all findings at once.
-        let read_as = action.unwrap_or(Action::Deny);
+        let tried = dry_run::is_tried(policy);
         let rules = policy.rules.iter().enumerate();
-        let rules = rules
-            .filter_map(|(index, rule)| self.rule(rule, index, meta, read_as))
-            .collect();
-        Some((action?, rules))
+        rules
+            .filter_map(|(index, rule)| self.rule(rule, index, meta, (action, tried)))
+            .collect()
     }
 
     fn rule(
@@ -196,7 +138,7 @@ impl Compiler {
         rule: &RuleDocument,
         index: usize,
         meta: &Meta,
-        action: Action,
+        (action, dry_run): (Action, bool),
     ) -> Option<Rule> {
         let Ok(index) = u16::try_from(index) else {
             let message = format!("{meta} has more than 65536 rules");
@@ -236,7 +178,7 @@ impl Compiler {
                 policy_name: meta.name.as_str().into(),
                 rule: index,
                 action,
-                dry_run: false,
+                dry_run,
                 at: rule.at.clone(),
                 number: 0,
             },

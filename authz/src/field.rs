@@ -11,6 +11,7 @@ use crate::{
     facts::{Facts, HttpFacts},
     matcher::Pattern,
     principal::IdentityPattern,
+    request_principal::RequestPrincipal,
     template::{Breadth, Template},
 };
 
@@ -95,6 +96,10 @@ pub(crate) enum HttpSubject {
     Method(Box<[Pattern]>),
     Path(Box<[PathPattern]>),
     Header(HeaderName, Box<[Pattern]>),
+    /// Issuer and subject of the request's token.
+    RequestPrincipal(Box<[RequestPrincipal]>),
+    /// A claim of the token, by the names on the way to it.
+    Claim(Box<[Box<str>]>, Box<[Pattern]>),
 }
 
 /// A value of `paths`.
@@ -183,6 +188,17 @@ impl HttpSubject {
                 ),
             }),
             Self::Header(name, patterns) => header_matches(http.headers, name, patterns, reading),
+            Self::RequestPrincipal(principals) => http
+                .claims
+                .is_some_and(|claims| principals.iter().any(|principal| principal.matches(claims))),
+            Self::Claim(path, patterns) => http.claims.is_some_and(|claims| {
+                let test = |text: &str| {
+                    patterns
+                        .iter()
+                        .any(|pattern| pattern.matches(text.as_bytes()))
+                };
+                claims.any(path.iter().map(|name| &**name), test)
+            }),
         }
     }
 }

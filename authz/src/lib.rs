@@ -5,9 +5,9 @@
 //! allocating and without a lock. The path among the facts is canonical: [`path::normalize`] makes it, and the same
 //! text must be routed and forwarded.
 //!
-//! A request is judged in Istio's order: any matching DENY rule denies; without an ALLOW policy for the workload it is
-//! allowed; any matching ALLOW rule allows; else it is denied. What is not in force yet (CUSTOM, AUDIT, JWT
-//! claims, dry run) is refused when the documents are loaded, never ignored.
+//! A request is judged in Istio's order: where a CUSTOM rule matches ([`PolicySet::custom`]) an external provider is asked, and its
+//! denial is final; then its tokens are looked at; then any matching DENY rule denies; without an ALLOW policy for the workload it is
+//! allowed; any matching ALLOW rule allows; else it is denied. AUDIT rules and policies in dry run are noted beside the verdict.
 //!
 //! ```
 //! use authz::{Facts, PolicySet, Verdict};
@@ -51,12 +51,14 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod advice;
+mod attachment;
 pub mod check;
 mod cidr;
 pub mod claims;
 pub mod codes;
 mod compile;
 pub mod decision;
+mod dry_run;
 pub mod explain;
 pub mod facts;
 mod field;
@@ -67,6 +69,8 @@ pub mod path;
 pub mod policy_set;
 pub mod policy_test;
 mod principal;
+mod provider;
+mod request_principal;
 mod rule;
 mod template;
 

@@ -9,7 +9,7 @@ use policies::{
     workload::Workload,
 };
 
-use crate::{codes, compile};
+use crate::{codes, dry_run};
 
 /// What a workload's port takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -187,7 +187,7 @@ fn resolve(mode: Option<&Spanned<PeerAuthenticationMode>>, inherited: MtlsMode) 
 /// What Istio would leave without effect is refused: the author believes that it protects something.
 pub(crate) fn findings_of(policy: &PeerAuthentication, mesh: &Mesh) -> Vec<Diagnostic> {
     let meta = &policy.meta;
-    let mut found: Vec<Diagnostic> = compile::dry_run_finding(meta).into_iter().collect();
+    let mut found: Vec<Diagnostic> = dry_run::out_of_place(meta).into_iter().collect();
     let selector = policy
         .selector
         .as_ref()

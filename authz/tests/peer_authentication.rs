@@ -122,7 +122,7 @@ fn what_istio_would_ignore_is_refused_and_closes_the_port() {
                 "{name: own,",
                 "{name: own, annotations: {istio.io/dry-run: 'true'},",
             ),
-            "PC0407",
+            "PC0411",
         ),
     ] {
         let (modes, findings) = compile(&yaml);

@@ -5,12 +5,12 @@ use policies::{
     document::{AuthorizationAction, DocumentSet},
 };
 
-use crate::codes;
+use crate::{codes, dry_run};
 
 /// Rules of ALLOW policies that let everybody do everything.
 pub(super) fn advise(documents: &DocumentSet, found: &mut Vec<Diagnostic>) {
     for policy in &documents.authorization_policies {
-        if policy.action.value != AuthorizationAction::Allow {
+        if policy.action.value != AuthorizationAction::Allow || dry_run::is_tried(policy) {
             continue;
         }
         for rule in &policy.rules {

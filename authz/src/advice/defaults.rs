@@ -9,7 +9,7 @@ use policies::{
 };
 
 use super::known::Workloads;
-use crate::codes;
+use crate::{codes, dry_run};
 
 /// How many workloads a message names.
 const MOST_NAMED: usize = 5;
@@ -24,6 +24,8 @@ pub(super) fn advise(
     let mut guarded: BTreeMap<&str, Vec<&AuthorizationPolicy>> = BTreeMap::new();
     for policy in &documents.authorization_policies {
         if policy.action.value != AuthorizationAction::Allow
+            || dry_run::is_tried(policy)
+            || !policy.target_refs.is_empty()
             || workloads.is_for_gateways(policy.selector.as_ref())
         {
             continue;

@@ -17,7 +17,8 @@ pub(super) fn advise(
     for policy in &documents.authorization_policies {
         let selector = policy.selector.as_ref();
         // Clients of the edge have no identity of the mesh.
-        if policy.rules.is_empty() || workloads.is_for_gateways(selector) {
+        let at_the_edge = !policy.target_refs.is_empty() || workloads.is_for_gateways(selector);
+        if policy.rules.is_empty() || at_the_edge {
             continue;
         }
         let mode = workloads.weakest_mode(&policy.meta, selector);

@@ -1,5 +1,7 @@
 //! Names, labels and ports in policies that no declared workload has.
 
+mod targets;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use policies::{
@@ -25,6 +27,10 @@ pub(super) fn advise(
     let accounts = Accounts::new(documents, workloads, mesh);
     for policy in &documents.authorization_policies {
         accounts.check(policy, mesh, found);
+        if !policy.target_refs.is_empty() {
+            targets::advise(policy, documents, workloads, found);
+            continue;
+        }
         let selector = policy.selector.as_ref();
         if workloads.is_for_gateways(selector) {
             gateway_ports(policy, documents, found);

@@ -9,7 +9,7 @@ use policies::{
 };
 
 use super::{implication::Implication, known::labels};
-use crate::codes;
+use crate::{codes, dry_run};
 
 /// So many rules of one group are compared with each other.
 const MOST_COMPARED: usize = 200;
@@ -29,6 +29,7 @@ pub(super) fn advise(documents: &DocumentSet, mesh: &Mesh, found: &mut Vec<Diagn
         .authorization_policies
         .iter()
         .map(|policy| &**policy)
+        .filter(|policy| is_compared(policy))
     {
         let namespace = policy.meta.namespace.as_str();
         let action = policy.action.value;
@@ -46,7 +47,7 @@ pub(super) fn advise(documents: &DocumentSet, mesh: &Mesh, found: &mut Vec<Diagn
         redundant(rules, &implication, found);
     }
     for policy in &documents.authorization_policies {
-        if policy.action.value == AuthorizationAction::Allow {
+        if policy.action.value == AuthorizationAction::Allow && is_compared(policy) {
             let here = denied.get(policy.meta.namespace.as_str());
             let everywhere = denied
                 .get(mesh.root_namespace.as_str())
@@ -61,6 +62,11 @@ pub(super) fn advise(documents: &DocumentSet, mesh: &Mesh, found: &mut Vec<Diagn
             shadowed(policy, &denials, &implication, found);
         }
     }
+}
+
+/// A policy in dry run takes nothing from others, and one for a Gateway by name holds for nobody else.
+fn is_compared(policy: &AuthorizationPolicy) -> bool {
+    !dry_run::is_tried(policy) && policy.target_refs.is_empty()
 }
 
 fn is_everything(rule: &Rule) -> bool {

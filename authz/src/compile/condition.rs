@@ -23,6 +23,8 @@ enum Key {
     Header(HeaderName),
     Authority,
     Method,
+    RequestPrincipal,
+    Claim(Box<[Box<str>]>),
 }
 
 impl Compiler {
@@ -76,6 +78,10 @@ impl Compiler {
             }
             Key::Authority => Subject::Http(HttpSubject::Authority(Self::patterns(values))),
             Key::Method => Subject::Http(HttpSubject::Method(Self::patterns(values))),
+            Key::RequestPrincipal => Subject::Http(Self::request_principals(values)),
+            Key::Claim(path) => {
+                Subject::Http(HttpSubject::Claim(path.clone(), Self::patterns(values)))
+            }
         }
     }
 
@@ -119,6 +125,9 @@ impl Compiler {
         if let Some(name) = bracketed(key, "request.headers") {
             return self.header(key, name);
         }
+        if let Some(names) = key.strip_prefix("request.auth.claims[") {
+            return self.claim(key, names);
+        }
         let known = match key.as_str() {
             "source.ip" => Key::SourceIp,
             "remote.ip" => Key::RemoteIp,
@@ -129,6 +138,9 @@ impl Compiler {
             "destination.ip" => Key::DestinationIp,
             "destination.port" => Key::DestinationPort,
             "connection.sni" => Key::Sni,
+            "request.auth.principal" => Key::RequestPrincipal,
+            "request.auth.audiences" => Key::Claim(["aud".into()].into()),
+            "request.auth.presenter" => Key::Claim(["azp".into()].into()),
             other => {
                 self.refuse_key(key, other);
                 return None;
@@ -138,31 +150,34 @@ impl Compiler {
     }
 
     fn refuse_key(&mut self, key: &Spanned<String>, text: &str) {
-        let (code, message, help) = if text.starts_with("request.auth.") {
-            (
-                codes::CONDITION_NOT_IN_FORCE,
-                format!(
-                    "condition `{text}` needs RequestAuthentication, which is not in force yet"
-                ),
-                "remove the rule until it is",
-            )
-        } else if text.starts_with("experimental.") {
+        let (code, message, help) = if text.starts_with("experimental.") {
             (
                 codes::CONDITION_NOT_IN_FORCE,
                 format!(
                     "condition `{text}` reads Envoy's dynamic metadata, which does not exist here"
                 ),
-                "use request.headers[name] or another documented key",
+                "use request.headers[name], request.auth.claims[name] or another documented key",
             )
         } else {
             (
                 codes::UNKNOWN_CONDITION,
                 format!("`{text}` is not a condition key; keys are case sensitive"),
-                "use request.headers[name], source.ip, remote.ip, source.namespace, source.serviceAccount, \
+                "use request.headers[name], request.auth.principal, request.auth.audiences, request.auth.presenter, \
+                 request.auth.claims[name], source.ip, remote.ip, source.namespace, source.serviceAccount, \
                  source.principal, source.trustDomain, destination.ip, destination.port or connection.sni",
             )
         };
         self.error(code, &key.at, &key.path, message, help);
+    }
+
+    fn claim(&mut self, key: &Spanned<String>, names: &str) -> Option<Key> {
+        let Some(path) = nested(names) else {
+            let message = format!("`{}` does not name a claim", key.value);
+            let help = "write request.auth.claims[name], or request.auth.claims[outer][inner]";
+            self.error(codes::INVALID_VALUE, &key.at, &key.path, message, help);
+            return None;
+        };
+        Some(Key::Claim(path))
     }
 
     fn header(&mut self, key: &Spanned<String>, name: &str) -> Option<Key> {
@@ -180,6 +195,15 @@ impl Compiler {
         self.error(codes::INVALID_VALUE, &key.at, &key.path, message, help);
         None
     }
+}
+
+/// The names in `a][b]`: what is behind the first bracket of `request.auth.claims[a][b]`. Any character but a bracket may
+/// stand in a name, so that `[https://example.com/groups]` is one.
+fn nested(names: &str) -> Option<Box<[Box<str>]>> {
+    let names = names.strip_suffix(']')?.split("][");
+    names
+        .map(|name| (!name.is_empty() && !name.contains(['[', ']'])).then(|| name.into()))
+        .collect()
 }
 
 /// The name in `prefix[name]`.

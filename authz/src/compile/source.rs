@@ -6,9 +6,10 @@ use super::Compiler;
 use crate::{
     cidr::Cidr,
     codes,
-    field::{Check, Subject, Wants, Written},
+    field::{Check, HttpSubject, Subject, Wants, Written},
     matcher::Pattern,
     principal::IdentityPattern,
+    request_principal::RequestPrincipal,
     rule::AllOf,
 };
 
@@ -20,23 +21,6 @@ const MAX_SERVICE_ACCOUNTS: usize = 16;
 impl Compiler {
     pub(super) fn source(&mut self, source: &Source, meta: &Meta) -> AllOf {
         let Source { at, path, .. } = source;
-        for (field, values) in [
-            ("requestPrincipals", &source.request_principals),
-            ("notRequestPrincipals", &source.not_request_principals),
-        ] {
-            if let Some(first) = values.first() {
-                let message =
-                    format!("`{field}` needs RequestAuthentication, which is not in force yet");
-                let help = "name callers by `principals`, `namespaces` or `serviceAccounts`";
-                self.error(
-                    codes::FIELD_NOT_IN_FORCE,
-                    &first.at,
-                    &first.path,
-                    message,
-                    help,
-                );
-            }
-        }
         let accounts = [&source.service_accounts, &source.not_service_accounts];
         let others = [
             &source.principals,
@@ -63,6 +47,7 @@ impl Compiler {
         for (
             wants,
             principals,
+            request_principals,
             namespaces,
             service_accounts,
             trust_domains,
@@ -72,6 +57,7 @@ impl Compiler {
             (
                 Wants::Match,
                 &source.principals,
+                &source.request_principals,
                 &source.namespaces,
                 &source.service_accounts,
                 &source.trust_domains,
@@ -81,6 +67,7 @@ impl Compiler {
             (
                 Wants::NoMatch,
                 &source.not_principals,
+                &source.not_request_principals,
                 &source.not_namespaces,
                 &source.not_service_accounts,
                 &source.not_trust_domains,
@@ -93,6 +80,10 @@ impl Compiler {
                 (
                     Written::new(&name("principals"), principals),
                     Subject::Identity(self.principals(principals)),
+                ),
+                (
+                    Written::new(&name("requestPrincipals"), request_principals),
+                    Subject::Http(Self::request_principals(request_principals)),
                 ),
                 (
                     Written::new(&name("namespaces"), namespaces),
@@ -124,10 +115,7 @@ impl Compiler {
                 })
             }));
         }
-        if checks.is_empty()
-            && source.request_principals.is_empty()
-            && source.not_request_principals.is_empty()
-        {
+        if checks.is_empty() {
             let message = "this source restricts nothing".to_owned();
             self.error(
                 codes::INVALID_VALUE,
@@ -156,6 +144,11 @@ impl Compiler {
             }
         }
         patterns.into()
+    }
+
+    pub(super) fn request_principals(values: &[Spanned<String>]) -> HttpSubject {
+        let values = values.iter();
+        HttpSubject::RequestPrincipal(values.map(|value| RequestPrincipal::parse(value)).collect())
     }
 
     pub(super) fn namespaces(values: &[Spanned<String>]) -> Box<[IdentityPattern]> {

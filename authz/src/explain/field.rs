@@ -8,6 +8,7 @@ use policies::{
 };
 
 use crate::{
+    claims::Claims,
     decision::Action,
     facts::{Facts, HttpFacts},
     field::{Check, HttpSubject, Subject, Wants, Written},
@@ -182,7 +183,28 @@ fn of_http(subject: &HttpSubject, http: &HttpFacts<'_>) -> Found {
         HttpSubject::Method(_) => text(http.method),
         HttpSubject::Path(_) => text(http.path),
         HttpSubject::Header(name, _) => header(http, name),
+        HttpSubject::RequestPrincipal(_) => match http.claims {
+            None => Found::Absent(Absence::Token),
+            Some(claims) => match (claims.issuer(), claims.subject()) {
+                (Some(issuer), Some(subject)) => Found::Text(format!("{issuer}/{subject}")),
+                _ => Found::Absent(Absence::Claim),
+            },
+        },
+        HttpSubject::Claim(path, _) => match http.claims {
+            None => Found::Absent(Absence::Token),
+            Some(claims) => claim(claims, path),
+        },
     }
+}
+
+/// The texts of a claim: only they are compared.
+fn claim(claims: &Claims, path: &[Box<str>]) -> Found {
+    let mut texts = Vec::new();
+    claims.any(path.iter().map(|name| &**name), |text| {
+        texts.push(text.to_owned());
+        false
+    });
+    one_or_more(texts, Absence::Claim)
 }
 
 fn header(http: &HttpFacts<'_>, name: &http::HeaderName) -> Found {

@@ -78,8 +78,9 @@ impl Document for AuthorizationPolicy {
 fn check_custom(f: &Fields<'_>, rules: &[Rule]) {
     let error = |at: &Location, path: &DocPath, what: &str| {
         let message = format!("`{what}` has no meaning with the action CUSTOM");
+        let help = "the provider is asked before caller and token are known; name it in an ALLOW or DENY policy beside this one";
         let code = codes::FIELD_OUT_OF_PLACE;
-        f.report(Diagnostic::error(code, at.clone(), path, message));
+        f.report(Diagnostic::error(code, at.clone(), path, message).with_help(help));
     };
     for source in rules.iter().flat_map(|rule| &rule.from) {
         for (name, values) in [
@@ -89,6 +90,8 @@ fn check_custom(f: &Fields<'_>, rules: &[Rule]) {
             ("notServiceAccounts", &source.not_service_accounts),
             ("principals", &source.principals),
             ("notPrincipals", &source.not_principals),
+            ("trustDomains", &source.trust_domains),
+            ("notTrustDomains", &source.not_trust_domains),
             ("requestPrincipals", &source.request_principals),
             ("notRequestPrincipals", &source.not_request_principals),
         ] {
@@ -102,6 +105,7 @@ fn check_custom(f: &Fields<'_>, rules: &[Rule]) {
             "source.namespace",
             "source.serviceAccount",
             "source.principal",
+            "source.trustDomain",
         ];
         if caller.contains(&key.as_str()) || key.starts_with("request.auth.") {
             error(&key.at, &key.path, key);
