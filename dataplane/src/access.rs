@@ -54,6 +54,8 @@ pub struct Admitted<'s> {
     pub token: Option<Arc<VerifiedToken>>,
     /// What the provider changes in the response, in order.
     pub response: Vec<HeaderChange>,
+    /// The provider that let a TCP connection pass.
+    pub provider: Option<&'s str>,
 }
 
 impl Admitted<'_> {
@@ -115,24 +117,35 @@ impl Access {
                 Ask::Nobody => Err(Objection::nobody(&custom)),
                 Ask::Provider(provider) => {
                     let check = caller.check(None);
-                    Objection::of(
-                        provider,
-                        self.providers.check(snapshot, provider, check).await,
-                    )
+                    let answer = self.providers.check(snapshot, provider, check).await;
+                    Objection::of(provider, answer).map(|_| provider)
                 }
             };
-            if let Err(objection) = answer {
-                admitted.note = self.object(snapshot, &facts, &custom, objection)?;
+            match answer {
+                Ok(provider) => admitted.provider = Some(provider),
+                Err(objection) => {
+                    admitted.note = self.object(snapshot, &facts, &custom, objection)?;
+                }
             }
         }
         admitted.note = self.decide(snapshot, &facts)?.after(admitted.note);
         Ok(admitted)
     }
 
-    /// Whether an open TCP connection may stay open under a newer generation. Nobody is asked and nothing is recorded.
-    pub fn may_stay(&self, snapshot: &Snapshot, caller: &Caller<'_>) -> bool {
-        let allowed = || snapshot.authz.decide(&caller.facts(None)).is_allowed();
-        self.mode == AuthorizationMode::Audit || allowed()
+    /// Whether an open TCP connection may stay open under a newer generation without being judged anew: the policies
+    /// let it pass, and no CUSTOM rule wants anybody asked but `asked`, who has let it pass. Nobody is asked and nothing
+    /// is recorded.
+    pub fn may_stay(&self, snapshot: &Snapshot, caller: &Caller<'_>, asked: Option<&str>) -> bool {
+        if self.mode == AuthorizationMode::Audit {
+            return true;
+        }
+        let facts = caller.facts(None);
+        let settled = match snapshot.authz.custom(&facts).map(|custom| custom.ask) {
+            None => true,
+            Some(Ask::Provider(provider)) => asked == Some(provider),
+            Some(Ask::Nobody) => false,
+        };
+        settled && snapshot.authz.decide(&facts).is_allowed()
     }
 
     /// Says in `registry`, and loudly in the log, that denials are not enforced.

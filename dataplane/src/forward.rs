@@ -1,6 +1,7 @@
 //! The endpoint loop for one routed request: pick, send, on a failed connect the next endpoint, one hard deadline.
 
 mod body;
+mod opaque;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use policies::cluster::{Cluster, ClusterIndex, Protocol};
 use tokio::time::{Instant, Sleep};
 
 pub use body::{ForwardBody, ForwardBodyError};
+pub use opaque::{Opened, Unopened};
 
 use crate::body::RequestBody;
 use crate::headers::wants_upgrade;

@@ -31,10 +31,11 @@ pub mod upstream;
 
 pub use access::Access;
 pub use body::{Begun, BoxError, RequestBody};
-pub use forward::{ForwardBody, Forwarded, Forwarder, Outcome};
+pub use forward::{ForwardBody, Forwarded, Forwarder, Opened, Outcome, Unopened};
 pub use local_reply::LocalReply;
 pub use policy_store::PolicyStore;
 pub use snapshot::{ProxyContext, Role, Snapshot};
 pub use upstream::{
-    Target, UpstreamBody, UpstreamError, UpstreamErrorKind, UpstreamProtocol, Upstreams,
+    DialError, OpaqueStream, Target, UpstreamBody, UpstreamError, UpstreamErrorKind,
+    UpstreamProtocol, Upstreams,
 };

@@ -1,4 +1,4 @@
-//! The peer of an accepted connection, and whether it is trusted still.
+//! The peer of a connection, and whether it is trusted still.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -24,11 +24,12 @@ pub fn peer_of(connection: &CommonState) -> Result<PeerIdentity, VerifyError> {
     identity_of(leaf)
 }
 
-/// The client of one accepted connection: identified once, verified again when the roots change.
+/// The other end of one connection: identified once, verified again when the roots change.
 #[derive(Debug)]
 pub struct ConnectionPeer {
     identity: PeerIdentity,
     chain: Vec<CertificateDer<'static>>,
+    purpose: Purpose,
     checked_under: AtomicU64,
 }
 
@@ -36,6 +37,19 @@ impl ConnectionPeer {
     /// Remembers the client of a completed handshake. `trust_generation` is the reader's, read **before** the
     /// handshake began: a bundle that changes meanwhile is then checked at the first [`Self::still_trusted`].
     pub fn new(connection: &CommonState, trust_generation: u64) -> Result<Self, VerifyError> {
+        Self::of(connection, Purpose::Client, trust_generation)
+    }
+
+    /// Remembers the server of a completed handshake; `trust_generation` as for [`Self::new`].
+    pub fn server(connection: &CommonState, trust_generation: u64) -> Result<Self, VerifyError> {
+        Self::of(connection, Purpose::Server, trust_generation)
+    }
+
+    fn of(
+        connection: &CommonState,
+        purpose: Purpose,
+        trust_generation: u64,
+    ) -> Result<Self, VerifyError> {
         let identity = peer_of(connection)?;
         let chain = connection
             .peer_certificates()
@@ -44,6 +58,7 @@ impl ConnectionPeer {
         Ok(Self {
             identity,
             chain,
+            purpose,
             checked_under: AtomicU64::new(trust_generation),
         })
     }
@@ -53,7 +68,7 @@ impl ConnectionPeer {
         &self.identity
     }
 
-    /// Tells whether today's bundle still vouches for the client. One comparison, unless the roots have changed since
+    /// Tells whether today's bundle still vouches for the peer. One comparison, unless the roots have changed since
     /// the last call.
     ///
     /// Expiry alone does not end a connection (a renewed peer keeps its long streams): an expired certificate is
@@ -67,7 +82,7 @@ impl ConnectionPeer {
             return false;
         };
         let at = unix_time(now.min(self.identity.not_after));
-        let trusted = material.verify(&self.chain, Purpose::Client, at).is_ok();
+        let trusted = material.verify(&self.chain, self.purpose, at).is_ok();
         if trusted {
             // `today` was read first, so a bundle published since is checked by the next call.
             self.checked_under.store(today, Ordering::Relaxed);

@@ -7,6 +7,7 @@ mod headers;
 mod hosts;
 mod inspect;
 mod matching;
+mod opaque;
 mod prefixes;
 mod rewrite;
 mod rule_list;
@@ -23,6 +24,7 @@ pub use explain::{Explanation, Mismatch, Step};
 pub use headers::HeaderOps;
 pub use inspect::{HostRoutes, ListedRoute, PortOf};
 pub(crate) use matching::{Condition, Text};
+pub use opaque::OpaqueError;
 pub use rewrite::{PathRewrite, Rewrite};
 pub(crate) use rules::{Listener, condition, holds, implied_port};
 
@@ -105,6 +107,8 @@ pub struct RouteTable {
     pub(crate) portless: hosts::HostTable,
     /// On a sidecar: hosts that are no declared service, on any port.
     pub(crate) anywhere: hosts::HostTable,
+    /// On a sidecar: the ports of services that are not HTTP.
+    pub(crate) opaque: opaque::OpaqueTable,
     pub(crate) kind: TableKind,
     pub(crate) rules: Box<[Arc<rule_list::RuleList>]>,
 }

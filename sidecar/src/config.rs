@@ -1,5 +1,7 @@
 //! The sidecar's process file (`kind: SidecarConfig`), as written and as used.
 
+mod ports;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,8 @@ use runtime::listen::TakenPorts;
 use runtime::log::LogConfig;
 use serde::Deserialize;
 
+pub(crate) use ports::{AppProtocol, Inbound, Probe, Upstream};
+
 /// What a running sidecar needs to know, checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -30,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) policies: Vec<PathBuf>,
     pub(crate) inbound: Vec<Inbound>,
     pub(crate) outbound: Option<SocketAddr>,
+    pub(crate) upstreams: Vec<Upstream>,
     pub(crate) probe: Option<Probe>,
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) taken_ports: TakenPorts,
@@ -42,44 +47,6 @@ pub(crate) struct Config {
     pub(crate) timeouts: Timeouts,
     /// Peers whose `x-forwarded-for` and `x-forwarded-client-cert` are believed.
     pub(crate) gateways: Vec<SpiffeId>,
-}
-
-/// One port of the workload.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Inbound {
-    /// The workload's port, as policies name it.
-    pub(crate) port: u16,
-    /// What the application speaks.
-    #[serde(default)]
-    pub(crate) protocol: AppProtocol,
-    /// Where the sidecar listens for the mesh.
-    pub(crate) listen: SocketAddr,
-    /// Where the application listens.
-    pub(crate) app: SocketAddr,
-}
-
-/// What the application speaks on a port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum AppProtocol {
-    /// HTTP/1.1.
-    #[default]
-    Http,
-    /// HTTP/2 by prior knowledge.
-    Http2,
-    /// gRPC: HTTP/2 by prior knowledge.
-    Grpc,
-}
-
-/// The plaintext port for health probes.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Probe {
-    /// Where it listens.
-    pub(crate) listen: SocketAddr,
-    /// A path of the application that must answer 2xx or 3xx; absent: it must accept a connection.
-    pub(crate) path: Option<String>,
 }
 
 /// Bounds on what strangers may use.
@@ -105,6 +72,9 @@ pub(crate) struct Timeouts {
     /// How long a connection may stay open without a request.
     #[serde(with = "runtime::duration")]
     pub(crate) idle: Duration,
+    /// How long a TCP connection may stay open without a byte.
+    #[serde(with = "runtime::duration")]
+    pub(crate) tcp_idle: Duration,
 }
 
 impl Default for Timeouts {
@@ -113,6 +83,7 @@ impl Default for Timeouts {
             handshake: Duration::from_secs(10),
             request_head: Duration::from_secs(10),
             idle: Duration::from_mins(5),
+            tcp_idle: Duration::from_hours(1),
         }
     }
 }
@@ -144,6 +115,8 @@ struct RawConfig {
     #[serde(default)]
     inbound: Vec<Inbound>,
     outbound: Option<RawOutbound>,
+    #[serde(default)]
+    upstreams: Vec<Upstream>,
     probe: Option<Probe>,
     admin: Option<SocketAddr>,
     #[serde(default)]
@@ -251,6 +224,11 @@ impl Config {
         Self::checked(path, raw).with_context(|| format!("configuration `{}`", path.display()))
     }
 
+    /// The port of the application that health probes look at.
+    pub(crate) fn probed(&self) -> Option<&Inbound> {
+        ports::probed(&self.inbound, self.probe.as_ref())
+    }
+
     fn checked(path: &Path, raw: RawConfig) -> anyhow::Result<Self> {
         let trust_domain = TrustDomain::parse(&raw.identity.trust_domain)?;
         let workload = Workload {
@@ -278,15 +256,7 @@ impl Config {
                 "istio-ingressgateway",
             )?],
         };
-        let mut ports = Vec::new();
-        for inbound in &raw.inbound {
-            anyhow::ensure!(
-                !ports.contains(&inbound.port),
-                "`inbound`: port `{}` stands twice",
-                inbound.port
-            );
-            ports.push(inbound.port);
-        }
+        ports::check(&raw.inbound, &raw.upstreams, raw.probe.as_ref())?;
         anyhow::ensure!(
             (8 * 1024..=1024 * 1024).contains(&raw.limits.header_bytes),
             "`limits.headerBytes` is `{}`, expected 8192 to 1048576",
@@ -300,7 +270,8 @@ impl Config {
         let shortest = timeouts
             .handshake
             .min(timeouts.request_head)
-            .min(timeouts.idle);
+            .min(timeouts.idle)
+            .min(timeouts.tcp_idle);
         anyhow::ensure!(
             shortest >= Duration::from_millis(100),
             "`timeouts`: `{shortest:?}` is too short, expected at least `100ms`"
@@ -335,6 +306,7 @@ impl Config {
                 .collect(),
             inbound: raw.inbound,
             outbound: raw.outbound.map(|outbound| outbound.listen),
+            upstreams: raw.upstreams,
             probe: raw.probe,
             admin: raw.admin,
             taken_ports: raw.taken_ports,
@@ -414,6 +386,24 @@ accessLog: {path: "-"}
             (vec!["outbund={}"], "outbund"),
             (vec!["drain.timeout=5"], "not a duration"),
             (vec!["timeouts.idle=0s"], "timeouts"),
+            (vec!["timeouts.tcpIdle=0s"], "timeouts"),
+            (
+                vec![
+                    "upstreams=[{service: db, port: 1, listen: \"127.0.0.1:0\"}, {service: DB, port: 1, listen: \"127.0.0.1:0\"}]",
+                ],
+                "port `1` of `DB` stands twice",
+            ),
+            (
+                vec!["upstreams=[{service: db, port: 1, listen: \"127.0.0.1:0\", protocol: http}]"],
+                "protocol",
+            ),
+            (
+                vec![
+                    "inbound=[{port: 1, protocol: tcp, listen: \"127.0.0.1:0\", app: \"127.0.0.1:1\"}]",
+                    "probe.path=/health",
+                ],
+                "no port of `inbound` speaks HTTP",
+            ),
         ] {
             let error = load(FILE, &overrides).unwrap_err();
             assert!(error.contains(message), "{message}: {error}");

@@ -59,7 +59,8 @@ impl Inbound {
         let alpn: &[&[u8]] = &[b"h2", b"http/1.1"];
         let tls = server_config(&proxy.material, ClientCertificates::Require, alpn);
         let protocol = match port.protocol {
-            AppProtocol::Http => UpstreamProtocol::Http1,
+            // A TCP port never comes here.
+            AppProtocol::Http | AppProtocol::Tcp => UpstreamProtocol::Http1,
             AppProtocol::Http2 | AppProtocol::Grpc => UpstreamProtocol::Http2,
         };
         Self {

@@ -9,6 +9,8 @@
 //! The application speaks plain HTTP to `outbound`, by Host or as to a proxy. Host and route choose a cluster,
 //! `dataplane` an endpoint, and the endpoint must prove its identity before it sees a byte of the request.
 //!
+//! A port that speaks no HTTP has its own way, `tcp`: the same proof and the same policies, then bytes.
+//!
 //! *Invariant:* nothing is served without a good policy generation; nothing is sent to a peer of the mesh without one.
 
 mod accept;
@@ -25,6 +27,7 @@ mod probe;
 mod process;
 mod proxy;
 mod status;
+mod tcp;
 mod tidy;
 mod tunnel;
 

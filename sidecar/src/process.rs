@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use dataplane::decisions::Decisions;
 use dataplane::identity_status;
-use dataplane::telemetry::{AccessLog, Party, RequestMetrics};
+use dataplane::telemetry::{AccessLog, Party, RequestMetrics, TcpMetrics};
 use dataplane::upstream::Limits as UpstreamLimits;
 use dataplane::{Access, Forwarder, PolicyStore, ProxyContext, Role, Upstreams};
 use http::StatusCode;
@@ -24,12 +24,13 @@ use runtime::metrics::Metrics;
 use runtime::state_dir::StateDir;
 use tokio::sync::Semaphore;
 
-use crate::config::Config;
+use crate::config::{AppProtocol, Config};
 use crate::http::HttpServer;
 use crate::inbound::Inbound;
 use crate::outbound::Outbound;
 use crate::probe;
 use crate::proxy::{Names, Proxy};
+use crate::tcp::{TcpInbound, TcpOutbound};
 use crate::{accept, status};
 
 pub(crate) const COMPONENT: &str = "sidecar";
@@ -102,6 +103,7 @@ fn build(
     let documents = DocumentSource::new(config.policies.clone());
     let store = PolicyStore::start(documents, context, registry)?;
     let requests = RequestMetrics::new(registry, RequestMetrics::DEFAULT_MAX_SERIES)?;
+    let tcp = TcpMetrics::new(registry, &requests, RequestMetrics::DEFAULT_MAX_SERIES)?;
     let access_log = AccessLog::start(config.access_log.clone(), registry)?;
     access_log
         .reopen_on_sigusr1()
@@ -122,6 +124,7 @@ fn build(
         material: keeper.material(),
         forwarder: Forwarder::new(upstreams),
         metrics: requests,
+        tcp,
         access_log,
         life: life.clone(),
         id: config.id.clone(),
@@ -248,6 +251,7 @@ fn admin(parts: &Parts, metrics: Metrics, log: LogHandle) -> Admin {
 struct Listeners {
     inbound: Vec<TcpListener>,
     outbound: Option<TcpListener>,
+    upstreams: Vec<TcpListener>,
     probe: Option<TcpListener>,
     admin: Option<TcpListener>,
 }
@@ -271,6 +275,11 @@ impl Listeners {
             .iter()
             .map(|port| bind(format!("inbound:{}", port.port), port.listen))
             .collect::<anyhow::Result<_>>()?;
+        let upstreams = config
+            .upstreams
+            .iter()
+            .map(|upstream| bind(upstream.name(), upstream.listen))
+            .collect::<anyhow::Result<_>>()?;
         let mut optional = |name: &str, wanted: Option<SocketAddr>| {
             wanted
                 .map(|wanted| bind(name.to_owned(), wanted))
@@ -278,6 +287,7 @@ impl Listeners {
         };
         let listeners = Self {
             inbound,
+            upstreams,
             outbound: optional("outbound", config.outbound)?,
             probe: optional("probe", config.probe.as_ref().map(|probe| probe.listen))?,
             admin: optional("admin", config.admin)?,
@@ -297,6 +307,17 @@ impl Listeners {
         ));
         for (listener, port) in self.inbound.into_iter().zip(&config.inbound) {
             let proxy = Arc::clone(&parts.proxy);
+            if port.protocol == AppProtocol::Tcp {
+                let door = Arc::new(TcpInbound::new(proxy, &timeouts, port));
+                let accepting = accept::accept(
+                    listener,
+                    Arc::clone(&places),
+                    life.clone(),
+                    move |tcp, remote| Arc::clone(&door).serve(tcp, remote),
+                );
+                spawn("inbound", when_ready(&parts.readiness, accepting));
+                continue;
+            }
             let door = Arc::new(Inbound::new(proxy, server(), timeouts.handshake, port));
             let accepting = accept::accept(
                 listener,
@@ -306,10 +327,21 @@ impl Listeners {
             );
             spawn("inbound", when_ready(&parts.readiness, accepting));
         }
+        let places = Arc::new(Semaphore::new(
+            limits.connections.min(Semaphore::MAX_PERMITS),
+        ));
+        for (listener, upstream) in self.upstreams.into_iter().zip(&config.upstreams) {
+            let proxy = Arc::clone(&parts.proxy);
+            let door = Arc::new(TcpOutbound::new(proxy, &timeouts, upstream));
+            let accepting = accept::accept(
+                listener,
+                Arc::clone(&places),
+                life.clone(),
+                move |tcp, remote| Arc::clone(&door).serve(tcp, remote),
+            );
+            spawn("upstream", when_ready(&parts.readiness, accepting));
+        }
         if let Some(listener) = self.outbound {
-            let places = Arc::new(Semaphore::new(
-                limits.connections.min(Semaphore::MAX_PERMITS),
-            ));
             let door = Arc::new(Outbound::new(Arc::clone(&parts.proxy), server()));
             let accepting = accept::accept(listener, places, life.clone(), move |tcp, remote| {
                 Arc::clone(&door).serve(tcp, remote)
@@ -318,7 +350,7 @@ impl Listeners {
         }
         if let Some(listener) = self.probe {
             let app = probe::App {
-                address: config.inbound.first().map(|port| port.app),
+                address: config.probed().map(|port| port.app),
                 path: config.probe.as_ref().and_then(|probe| probe.path.clone()),
             };
             let pages = probe::pages(parts.readiness.clone(), app);

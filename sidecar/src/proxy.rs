@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use dataplane::telemetry::{
-    AccessLog, DestinationService, Party, PartyId, RequestMetrics, ServiceId,
+    AccessLog, DestinationService, Party, PartyId, RequestMetrics, ServiceId, TcpMetrics,
 };
 use dataplane::{Access, Begun, Forwarder, PolicyStore, Snapshot};
 use hyper::body::Incoming;
@@ -32,6 +32,7 @@ pub(crate) struct Proxy {
     /// Decides about what comes in.
     pub(crate) access: Access,
     pub(crate) metrics: RequestMetrics,
+    pub(crate) tcp: TcpMetrics,
     pub(crate) access_log: AccessLog,
     pub(crate) life: Lifecycle,
     pub(crate) id: SpiffeId,

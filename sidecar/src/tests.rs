@@ -4,3 +4,4 @@ mod fixture;
 mod inbound;
 mod outbound;
 mod streams;
+mod tcp;

@@ -31,6 +31,7 @@ pub struct WorkloadSpec {
     labels: BTreeMap<String, String>,
     protocol: &'static str,
     app: Option<SocketAddr>,
+    upstreams: Vec<String>,
 }
 
 impl WorkloadSpec {
@@ -43,6 +44,7 @@ impl WorkloadSpec {
             labels: BTreeMap::from([("app".to_owned(), name.to_owned())]),
             protocol: "http",
             app: None,
+            upstreams: Vec::new(),
         }
     }
 
@@ -71,7 +73,7 @@ impl WorkloadSpec {
         self
     }
 
-    /// `http` (the default), `http2` or `grpc`: what the application speaks.
+    /// `http` (the default), `http2`, `grpc` or `tcp`: what the application speaks.
     #[must_use]
     pub const fn protocol(mut self, protocol: &'static str) -> Self {
         self.protocol = protocol;
@@ -82,6 +84,13 @@ impl WorkloadSpec {
     #[must_use]
     pub const fn app(mut self, address: SocketAddr) -> Self {
         self.app = Some(address);
+        self
+    }
+
+    /// Gives the workload a local port for port 80 of a TCP service.
+    #[must_use]
+    pub fn upstream(mut self, service: &str) -> Self {
+        self.upstreams.push(service.to_owned());
         self
     }
 
@@ -160,6 +169,11 @@ impl Sidecar {
     /// Where its application calls others, in plain HTTP.
     pub fn outbound(&self) -> SocketAddr {
         self.process.port("outbound")
+    }
+
+    /// Where its application connects to the TCP service `service`.
+    pub fn upstream(&self, service: &str) -> SocketAddr {
+        self.process.port(&format!("upstream:{service}:80"))
     }
 
     /// How many requests reached the application.
@@ -455,6 +469,7 @@ const fn service_protocol(protocol: &str) -> &'static str {
     match protocol.as_bytes() {
         b"http2" => "HTTP2",
         b"grpc" => "GRPC",
+        b"tcp" => "TCP",
         _ => "HTTP",
     }
 }
@@ -494,12 +509,20 @@ fn proxy_config(ca: SocketAddr) -> String {
 }
 
 fn sidecar_config(spec: &WorkloadSpec, ca: SocketAddr, app: SocketAddr) -> String {
+    let upstreams: Vec<_> = spec
+        .upstreams
+        .iter()
+        .map(|service| {
+            format!("{{service: {service}, port: 80, listen: \"127.0.0.1:0\", protocol: tcp}}")
+        })
+        .collect();
     format!(
         "apiVersion: portcullis.dev/v1\n\
          kind: SidecarConfig\n\
          workload: {{name: {name}, namespace: {namespace}, serviceAccount: {account}, labels: {labels}}}\n\
          inbound: [{{port: {port}, protocol: {protocol}, listen: \"127.0.0.1:0\", app: \"{app}\"}}]\n\
          outbound: {{listen: \"127.0.0.1:0\"}}\n\
+         upstreams: [{upstreams}]\n\
          probe: {{listen: \"127.0.0.1:0\"}}\n\
          {common}",
         name = spec.name,
@@ -508,6 +531,7 @@ fn sidecar_config(spec: &WorkloadSpec, ca: SocketAddr, app: SocketAddr) -> Strin
         labels = documents::flow(&spec.labels),
         port = Mesh::WORKLOAD_PORT,
         protocol = spec.protocol,
+        upstreams = upstreams.join(", "),
         common = proxy_config(ca),
     )
 }

@@ -3,7 +3,7 @@
 use authz::{Decision, DryRun, DryRunAllow, RuleId};
 
 use crate::decisions::DecisionId;
-use crate::telemetry::{AccessRecord, DryRunNote};
+use crate::telemetry::{AccessRecord, DryRunNote, TcpRecord};
 
 /// The rules that had a say, and the number of the decision.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,19 +50,33 @@ impl<'s> Note<'s> {
         record.decision_id = self.decision.map(|id| id.to_string().into());
         record.audit_policy = self.audit.map(|rule| rule.to_string().into());
         record.let_pass = self.let_pass;
-        if self.dry_run != DryRun::default() {
-            record.dry_run = Some(Box::new(DryRunNote {
-                deny: self.dry_run.deny.map(RuleId::to_string),
-                allow: match self.dry_run.allow {
-                    DryRunAllow::Absent => None,
-                    DryRunAllow::Matched(_) => Some("allowed"),
-                    DryRunAllow::NoneMatched => Some("denied"),
-                },
-                allow_policy: match self.dry_run.allow {
-                    DryRunAllow::Matched(rule) => Some(rule.to_string()),
-                    DryRunAllow::Absent | DryRunAllow::NoneMatched => None,
-                },
-            }));
+        record.dry_run = self.dry_run_note();
+    }
+
+    /// Fills the fields of a TCP connection's record.
+    pub fn write_tcp(&self, record: &mut TcpRecord) {
+        record.policy = self.by.map(|rule| rule.to_string().into());
+        record.decision_id = self.decision.map(|id| id.to_string().into());
+        record.audit_policy = self.audit.map(|rule| rule.to_string().into());
+        record.let_pass = self.let_pass;
+        record.dry_run = self.dry_run_note();
+    }
+
+    fn dry_run_note(&self) -> Option<Box<DryRunNote>> {
+        if self.dry_run == DryRun::default() {
+            return None;
         }
+        Some(Box::new(DryRunNote {
+            deny: self.dry_run.deny.map(RuleId::to_string),
+            allow: match self.dry_run.allow {
+                DryRunAllow::Absent => None,
+                DryRunAllow::Matched(_) => Some("allowed"),
+                DryRunAllow::NoneMatched => Some("denied"),
+            },
+            allow_policy: match self.dry_run.allow {
+                DryRunAllow::Matched(rule) => Some(rule.to_string()),
+                DryRunAllow::Absent | DryRunAllow::NoneMatched => None,
+            },
+        }))
     }
 }

@@ -170,9 +170,12 @@ impl<R: Line> LineLog<R> {
     }
 
     /// Queues one line; never waits. A full queue drops the line and counts it.
-    pub fn write(&self, record: R) {
+    pub fn write(&self, record: impl Into<R>) {
         let Some(shared) = &self.0 else { return };
-        match shared.queue.try_send(Message::Record(Box::new(record))) {
+        match shared
+            .queue
+            .try_send(Message::Record(Box::new(record.into())))
+        {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => shared.dropped.inc(),
         }

@@ -1,17 +1,15 @@
 //! Istio's standard request metrics: one small key per request, no formatting on the hot path.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
 };
 
 use super::flags::ResponseFlags;
 use super::parties::{DestinationService, Interned, Party, PartyId, ServiceId, UNKNOWN};
+use super::series::Series;
 
 /// Every label of Istio's standard HTTP metrics, in the order in which values are given.
 pub(super) const LABELS: [&str; 25] = [
@@ -74,6 +72,15 @@ pub enum Reporter {
     Destination,
 }
 
+impl Reporter {
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Destination => "destination",
+        }
+    }
+}
+
 /// What was spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RequestProtocol {
@@ -92,6 +99,16 @@ pub enum Security {
     None,
     /// The source does not know; Istio's value for `reporter="source"`.
     Unknown,
+}
+
+impl Security {
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::MutualTls => "mutual_tls",
+            Self::None => "none",
+            Self::Unknown => UNKNOWN,
+        }
+    }
 }
 
 /// One finished request.
@@ -170,14 +187,14 @@ impl Key {
 
 /// The handles of one label set.
 #[derive(Debug, Clone)]
-struct Series {
+struct Handles {
     requests: IntCounter,
     duration: Histogram,
     request_bytes: Histogram,
     response_bytes: Histogram,
 }
 
-impl Series {
+impl Handles {
     fn observe(&self, seen: &Observation) {
         self.requests.inc();
         self.duration.observe(seen.duration.as_secs_f64() * 1000.0);
@@ -199,13 +216,9 @@ pub struct RequestMetrics {
     duration: HistogramVec,
     request_bytes: HistogramVec,
     response_bytes: HistogramVec,
-    overflow: IntCounter,
-    parties: Interned<Party>,
-    services: Interned<DestinationService>,
-    /// Read without a lock; replaced as a whole when a label set is new.
-    series: ArcSwap<HashMap<Key, Arc<Series>>>,
-    editing: Mutex<()>,
-    max_series: usize,
+    parties: Arc<Interned<Party>>,
+    services: Arc<Interned<DestinationService>>,
+    series: Series<Key, Handles>,
 }
 
 impl RequestMetrics {
@@ -241,12 +254,9 @@ impl RequestMetrics {
             )?,
             request_bytes: histogram("istio_request_bytes", "Request body size in bytes.")?,
             response_bytes: histogram("istio_response_bytes", "Response body size in bytes.")?,
-            overflow,
-            parties: Interned::new(max_series),
-            services: Interned::new(max_series),
-            series: ArcSwap::default(),
-            editing: Mutex::new(()),
-            max_series,
+            parties: Arc::new(Interned::new(max_series)),
+            services: Arc::new(Interned::new(max_series)),
+            series: Series::new(max_series, overflow),
         })
     }
 
@@ -263,64 +273,37 @@ impl RequestMetrics {
 
     /// Counts one finished request.
     pub fn observe(&self, seen: &Observation) {
-        let key = Key::of(seen);
-        if let Some(series) = self.series.load().get(&key) {
-            series.observe(seen);
-            return;
-        }
-        self.first_of(key, seen).observe(seen);
+        self.series.with(
+            Key::of(seen),
+            || Key::overflow(seen),
+            |key| self.handles_of(key),
+            |handles| handles.observe(seen),
+        );
     }
 
-    fn first_of(&self, key: Key, seen: &Observation) -> Arc<Series> {
-        let _editing = self.editing.lock();
-        let current = self.series.load();
-        if let Some(series) = current.get(&key) {
-            return Arc::clone(series);
-        }
-        let key = if current.len() < self.max_series {
-            key
-        } else {
-            self.overflow.inc();
-            let key = Key::overflow(seen);
-            if let Some(series) = current.get(&key) {
-                return Arc::clone(series);
-            }
-            key
-        };
-        let series = Arc::new(self.series_of(&key));
-        let mut next = HashMap::clone(&current);
-        next.insert(key, Arc::clone(&series));
-        self.series.store(Arc::new(next));
-        series
+    /// The numbers of parties and services, for metrics beside these.
+    pub(super) fn names(&self) -> (Arc<Interned<Party>>, Arc<Interned<DestinationService>>) {
+        (Arc::clone(&self.parties), Arc::clone(&self.services))
     }
 
-    fn series_of(&self, key: &Key) -> Series {
+    fn handles_of(&self, key: &Key) -> Handles {
         let source = self.parties.value(key.source.0).unwrap_or_default();
         let destination = self.parties.value(key.destination.0).unwrap_or_default();
         let service = self.services.value(key.service.0).unwrap_or_default();
         let code = key.response_code.to_string();
         let grpc = key.grpc_status.map(|s| s.to_string()).unwrap_or_default();
         let flags = key.flags.to_string();
-        let reporter = match key.reporter {
-            Reporter::Source => "source",
-            Reporter::Destination => "destination",
-        };
         let protocol = match key.protocol {
             RequestProtocol::Http => "http",
             RequestProtocol::Grpc => "grpc",
         };
-        let security = match key.security {
-            Security::MutualTls => "mutual_tls",
-            Security::None => "none",
-            Security::Unknown => UNKNOWN,
-        };
         let mut values = Vec::with_capacity(LABELS.len());
-        values.push(reporter);
+        values.push(key.reporter.label());
         values.extend(source.labels());
         values.extend(destination.labels());
         values.extend(service.labels());
-        values.extend([protocol, &code, &grpc, &flags, security]);
-        Series {
+        values.extend([protocol, &code, &grpc, &flags, key.security.label()]);
+        Handles {
             requests: self.requests.with_label_values(&values),
             duration: self.duration.with_label_values(&values),
             request_bytes: self.request_bytes.with_label_values(&values),

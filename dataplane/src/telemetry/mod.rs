@@ -5,10 +5,13 @@ mod flags;
 mod line_log;
 mod metrics;
 mod parties;
+mod series;
+mod tcp;
 
-pub use access_log::{AccessLog, AccessRecord, DryRunNote};
+pub use access_log::{AccessLine, AccessLog, AccessRecord, DryRunNote, TcpRecord};
 pub use flags::ResponseFlags;
 pub(crate) use line_log::write_json;
 pub use line_log::{Line, LineLog, LineLogError, LogTarget};
 pub use metrics::{MetricsError, Observation, Reporter, RequestMetrics, RequestProtocol, Security};
 pub use parties::{DestinationService, Party, PartyId, ServiceId};
+pub use tcp::{TcpConnection, TcpMetrics};

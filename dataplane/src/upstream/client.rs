@@ -280,6 +280,14 @@ impl<B: RequestBody> Upstreams<B> {
         }
     }
 
+    pub(super) fn material(&self) -> &MaterialReader {
+        &self.0.reader
+    }
+
+    pub(super) fn counters(&self) -> &Counts {
+        &self.0.counts
+    }
+
     fn pool(&self, target: &Target) -> Arc<Pool<B>> {
         self.0.sweeping.get_or_init(|| sweep::start(&self.0));
         let found = |pools: &Pools<B>| {

@@ -1,6 +1,7 @@
 //! Opens one connection: TCP, TLS with the workload's identity, HTTP preface, all under one deadline.
 
-use std::future::{Future as _, poll_fn};
+use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -83,23 +84,12 @@ impl Dialer {
     }
 
     pub(super) async fn dial<B: RequestBody>(&self) -> Result<Dialled<B>, DialError> {
-        self.counts.dialled();
-        let limit = self.target.connect_timeout;
-        let outcome = match tokio::time::timeout(limit, self.open()).await {
-            Ok(outcome) => outcome,
-            Err(_elapsed) => Err(DialError::new(
-                UpstreamErrorKind::ConnectTimeout,
-                format_args!(
-                    "no connection to {} within {} ms",
-                    self.target.address,
-                    limit.as_millis()
-                ),
-            )),
-        };
-        if outcome.is_err() {
-            self.counts.dial_failed();
-        }
-        outcome
+        let Target {
+            address,
+            connect_timeout,
+            ..
+        } = self.target;
+        counted(&self.counts, address, connect_timeout, self.open()).await
     }
 
     async fn open<B: RequestBody>(&self) -> Result<Dialled<B>, DialError> {
@@ -113,23 +103,12 @@ impl Dialer {
 
     /// The byte stream, and whether HTTP/2 is to be spoken on it.
     async fn connect(&self) -> Result<(Io, bool), DialError> {
-        let tcp = TcpStream::connect(self.target.address)
-            .await
-            .map_err(|e| DialError::from_io(&e, UpstreamErrorKind::Connect))?;
-        tcp.set_nodelay(true)
-            .map_err(|e| DialError::from_io(&e, UpstreamErrorKind::Connect))?;
-        let Some(tls) = &self.tls else {
-            return Ok((
-                Io::Plain(tcp),
-                self.target.protocol == UpstreamProtocol::Http2,
-            ));
+        let io = connect(self.target.address, self.tls.as_ref()).await?;
+        let Some(session) = io.session() else {
+            return Ok((io, self.target.protocol == UpstreamProtocol::Http2));
         };
-        let stream = tls
-            .connect(server_name(), tcp)
-            .await
-            .map_err(|e| DialError::from_io(&e, UpstreamErrorKind::Tls))?;
-        let agreed = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-        let h2 = match (self.target.protocol, agreed.as_deref()) {
+        let agreed = session.alpn_protocol();
+        let h2 = match (self.target.protocol, agreed) {
             (UpstreamProtocol::Auto | UpstreamProtocol::Http2, Some(b"h2")) => true,
             (UpstreamProtocol::Auto | UpstreamProtocol::Http1, Some(b"http/1.1") | None) => false,
             (wanted, _) => {
@@ -139,7 +118,7 @@ impl Dialer {
                 ));
             }
         };
-        Ok((Io::Tls(Box::new(stream)), h2))
+        Ok((io, h2))
     }
 
     async fn start_http1<B: RequestBody>(&self, io: Io) -> Result<Dialled<B>, DialError> {
@@ -206,6 +185,47 @@ impl Dialer {
         });
         Ok(Dialled::H2(sender, driven))
     }
+}
+
+/// Counts a dial and bounds it.
+pub(super) async fn counted<T>(
+    counts: &Counts,
+    address: SocketAddr,
+    limit: Duration,
+    dial: impl Future<Output = Result<T, DialError>>,
+) -> Result<T, DialError> {
+    counts.dialled();
+    let outcome = match tokio::time::timeout(limit, dial).await {
+        Ok(outcome) => outcome,
+        Err(_elapsed) => Err(DialError::new(
+            UpstreamErrorKind::ConnectTimeout,
+            format_args!("no connection to {address} within {} ms", limit.as_millis()),
+        )),
+    };
+    if outcome.is_err() {
+        counts.dial_failed();
+    }
+    outcome
+}
+
+/// The byte stream to an address: TCP, and TLS on it.
+pub(super) async fn connect(
+    address: SocketAddr,
+    tls: Option<&TlsConnector>,
+) -> Result<Io, DialError> {
+    let tcp = TcpStream::connect(address)
+        .await
+        .map_err(|e| DialError::from_io(&e, UpstreamErrorKind::Connect))?;
+    tcp.set_nodelay(true)
+        .map_err(|e| DialError::from_io(&e, UpstreamErrorKind::Connect))?;
+    let Some(tls) = tls else {
+        return Ok(Io::Plain(tcp));
+    };
+    let stream = tls
+        .connect(server_name(), tcp)
+        .await
+        .map_err(|e| DialError::from_io(&e, UpstreamErrorKind::Tls))?;
+    Ok(Io::Tls(Box::new(stream)))
 }
 
 fn premature_end(ended: hyper::Result<()>) -> DialError {

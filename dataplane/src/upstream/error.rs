@@ -137,14 +137,17 @@ impl<B> fmt::Display for UpstreamError<B> {
 impl<B> std::error::Error for UpstreamError<B> {}
 
 /// A failed dial; cloneable, because every request that waited for a shared dial gets it.
-#[derive(Debug, Clone)]
-pub(super) struct DialError {
-    pub(super) kind: UpstreamErrorKind,
-    pub(super) cause: Arc<str>,
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{kind}: {cause}")]
+pub struct DialError {
+    /// The class of the failure.
+    pub kind: UpstreamErrorKind,
+    /// What the operating system or TLS said; for logs.
+    pub cause: Arc<str>,
 }
 
 impl DialError {
-    pub(super) fn new(kind: UpstreamErrorKind, cause: impl fmt::Display) -> Self {
+    pub(crate) fn new(kind: UpstreamErrorKind, cause: impl fmt::Display) -> Self {
         Self {
             kind,
             cause: cause.to_string().into(),

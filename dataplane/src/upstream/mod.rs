@@ -11,6 +11,7 @@ mod client;
 mod dial;
 mod error;
 mod io;
+mod opaque;
 mod pool;
 mod response;
 mod shape;
@@ -18,7 +19,8 @@ mod sweep;
 mod target;
 
 pub use client::{Limits, UpstreamCounts, Upstreams};
-pub use error::{UpstreamError, UpstreamErrorKind};
+pub use error::{DialError, UpstreamError, UpstreamErrorKind};
+pub use opaque::OpaqueStream;
 pub use response::{UpstreamBody, UpstreamBodyError};
 pub use target::{Expected, Target, Transport, UpstreamProtocol};
 

@@ -9,7 +9,7 @@ use crate::cluster::{ClusterKey, Transport, transport};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::document::{DocumentSet, Spanned, Subset};
 use crate::mesh::Mesh;
-use crate::registry::{Registry, Service, ServiceEndpoint};
+use crate::registry::{Registry, ServiceEndpoint};
 use crate::route::is_bound_to_mesh;
 
 /// Checks every target of every proxy.
@@ -66,7 +66,7 @@ fn cluster(
         subset: subset.map(|subset| subset.name.as_str().into()),
     };
     if endpoints.is_empty() {
-        found.push(no_endpoints(&key(), service, subset));
+        found.push(no_endpoints(&key(), target, subset));
         return;
     }
     let rule = subset
@@ -99,12 +99,18 @@ fn belongs(endpoint: &ServiceEndpoint, subset: &Subset) -> bool {
         .all(|(name, value)| labels.get(name) == Some(value))
 }
 
-fn no_endpoints(key: &ClusterKey, service: &Service, subset: Option<&Subset>) -> Diagnostic {
+fn no_endpoints(key: &ClusterKey, target: &Target<'_>, subset: Option<&Subset>) -> Diagnostic {
+    let Target { service, port, .. } = target;
     let at = subset.map_or(&service.at, |subset| &subset.name.at).clone();
     let path = subset
         .map(|subset| subset.name.path.to_string())
         .unwrap_or_default();
-    let message = format!("no endpoint belongs to `{key}`: requests are answered with 503");
+    let effect = if port.protocol.is_http() {
+        "requests are answered with 503"
+    } else {
+        "connections are closed"
+    };
+    let message = format!("no endpoint belongs to `{key}`: {effect}");
     let help = match subset {
         Some(_) => "give endpoints of the service the labels of the subset",
         None => {

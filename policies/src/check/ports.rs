@@ -33,15 +33,16 @@ pub(super) fn targets<'a>(
 ) -> Vec<Target<'a>> {
     let mut targets = Vec::new();
     for service in registry.services() {
-        if owners.of(service).is_none() {
-            let http = service.ports.iter().filter(|port| port.protocol.is_http());
-            targets.extend(http.map(|port| Target {
-                service,
-                port,
-                subset: None,
-                document: None,
-            }));
-        }
+        // Bytes that nobody looks into are not routed: their ports are reached as they are declared.
+        let routed = owners.of(service).is_some();
+        let ports = service.ports.iter();
+        let direct = ports.filter(|port| !(routed && port.protocol.is_http()));
+        targets.extend(direct.map(|port| Target {
+            service,
+            port,
+            subset: None,
+            document: None,
+        }));
     }
     for document in documents
         .virtual_services

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use dataplane::telemetry::{AccessLog, RequestMetrics};
+use dataplane::telemetry::{AccessLog, RequestMetrics, TcpMetrics};
 use dataplane::upstream::Limits as UpstreamLimits;
 use dataplane::{Access, Forwarder, PolicyStore, ProxyContext, Role, Upstreams};
 use http::{Request, Response};
@@ -45,11 +45,12 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::accept::accept;
-use crate::config::{AppProtocol, Inbound as Port, Limits, Timeouts};
+use crate::config::{AppProtocol, Inbound as Port, Limits, Timeouts, Upstream};
 use crate::http::HttpServer;
 use crate::inbound::Inbound;
 use crate::outbound::Outbound;
 use crate::proxy::{Names, Proxy};
+use crate::tcp::{TcpInbound, TcpOutbound};
 
 /// Nothing here takes longer.
 pub(super) const SOON: Duration = Duration::from_secs(10);
@@ -141,12 +142,14 @@ impl Sidecar {
         let files = vec![SourceFile::new("test.yaml", documents)];
         assert!(store.apply(Ok(files.into())), "{:?}", store.state());
         let life = Lifecycle::new(SOON);
+        let metrics = RequestMetrics::new(&registry, 100).unwrap();
         let proxy = Arc::new(Proxy {
             store,
+            tcp: TcpMetrics::new(&registry, &metrics, 100).unwrap(),
             material: material.clone(),
             forwarder: Forwarder::new(Upstreams::new(material, UpstreamLimits::default())),
             access: Access::default(),
-            metrics: RequestMetrics::new(&registry, 100).unwrap(),
+            metrics,
             access_log: AccessLog::off(),
             life: life.clone(),
             id: spiffe(account),
@@ -158,6 +161,7 @@ impl Sidecar {
         let timeouts = Timeouts {
             handshake: Duration::from_secs(2),
             request_head: Duration::from_secs(1),
+            tcp_idle: Duration::from_secs(4),
             ..Timeouts::default()
         };
         let port = Port {
@@ -167,22 +171,20 @@ impl Sidecar {
             app: app.0,
         };
         let server = || HttpServer::new(&Limits::default(), timeouts, life.clone());
-        let inbound = Arc::new(Inbound::new(
-            Arc::clone(&proxy),
-            server(),
-            timeouts.handshake,
-            &port,
-        ));
         let outbound = Arc::new(Outbound::new(Arc::clone(&proxy), server()));
         let places = || Arc::new(Semaphore::new(1000));
         let (inbound_listener, inbound_address) = listener();
         let (outbound_listener, outbound_address) = listener();
-        tokio::spawn(accept(
-            inbound_listener,
-            places(),
-            life.clone(),
-            move |tcp, remote| Arc::clone(&inbound).serve(tcp, remote),
-        ));
+        if port.protocol == AppProtocol::Tcp {
+            let inbound = Arc::new(TcpInbound::new(Arc::clone(&proxy), &timeouts, &port));
+            let serve = move |tcp, remote| Arc::clone(&inbound).serve(tcp, remote);
+            tokio::spawn(accept(inbound_listener, places(), life.clone(), serve));
+        } else {
+            let inbound = Inbound::new(Arc::clone(&proxy), server(), timeouts.handshake, &port);
+            let inbound = Arc::new(inbound);
+            let serve = move |tcp, remote| Arc::clone(&inbound).serve(tcp, remote);
+            tokio::spawn(accept(inbound_listener, places(), life.clone(), serve));
+        }
         tokio::spawn(accept(
             outbound_listener,
             places(),
@@ -209,6 +211,26 @@ impl Sidecar {
         TlsConnector::from(client_config(reader, expected, alpn))
             .connect(server_name(), tcp)
             .await
+    }
+
+    /// A local port for `service`, as its application would connect to.
+    pub(super) fn upstream(&self, service: &str, port: u16) -> SocketAddr {
+        let (listener, address) = listener();
+        let timeouts = Timeouts::default();
+        let proxy = Arc::clone(&self.proxy);
+        let upstream = Upstream::tcp(service, port, address);
+        let outbound = Arc::new(TcpOutbound::new(proxy, &timeouts, &upstream));
+        let serve = move |tcp, remote| Arc::clone(&outbound).serve(tcp, remote);
+        let places = Arc::new(Semaphore::new(1000));
+        tokio::spawn(accept(listener, places, self.life.clone(), serve));
+        address
+    }
+
+    /// Puts other documents in force.
+    pub(super) fn apply(&self, documents: &str) {
+        let files = vec![SourceFile::new("test.yaml", documents)];
+        let store = &self.proxy.store;
+        assert!(store.apply(Ok(files.into())), "{:?}", store.state());
     }
 
     /// One HTTP/1.1 exchange over mTLS as `reader`'s identity; `request` closes the connection.

@@ -148,7 +148,7 @@ impl Serialize for AccessRecord {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -164,6 +164,6 @@ fn text(value: Option<&HeaderValue>) -> Option<Cow<'_, str>> {
     value.map(|v| escape_bytes(v.as_bytes(), LONGEST))
 }
 
-fn clean(text: &str) -> Cow<'_, str> {
+pub(super) fn clean(text: &str) -> Cow<'_, str> {
     escape(text, LONGEST)
 }

@@ -58,7 +58,7 @@ fn record() -> AccessRecord {
 #[test]
 fn a_line_is_one_json_object_with_envoys_names() {
     let mut out = Vec::new();
-    record().write_line(&mut out);
+    AccessLine::from(record()).write_line(&mut out);
     let text = String::from_utf8(out).unwrap();
     assert_eq!(text.matches('\n').count(), 1);
     assert!(text.ends_with('\n'));
@@ -191,4 +191,59 @@ fn a_file_that_cannot_be_opened_is_an_error_at_start() {
         error.to_string(),
         "cannot open the access log `/nonexistent/access.log`"
     );
+}
+
+#[test]
+fn a_connection_has_the_fields_of_a_request_that_it_has() {
+    let record = TcpRecord {
+        start: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
+        flags: ResponseFlags::POLICY_DENIED,
+        termination: Some("rbac_access_denied_matched_policy[none]".into()),
+        upstream_transport_failure_reason: None,
+        bytes_received: 3,
+        bytes_sent: 4,
+        duration: Duration::from_micros(1500),
+        upstream_host: Some("127.0.0.1:5432".parse().unwrap()),
+        upstream_cluster: None,
+        downstream_remote_address: "192.0.2.1:5000".parse().unwrap(),
+        downstream_local_address: "127.0.0.1:8090".parse().unwrap(),
+        requested_server_name: Some("db.example\u{202e}\n".into()),
+        source_principal: SpiffeId::parse("spiffe://cluster.local/ns/my-app/sa/web").ok(),
+        policy: None,
+        decision_id: Some("0af7651916cd43dd".into()),
+        let_pass: false,
+        audit_policy: None,
+        dry_run: None,
+        attempts: 1,
+        generation: 3,
+    };
+    let mut out = Vec::new();
+    AccessLine::from(record).write_line(&mut out);
+    let text = String::from_utf8(out).unwrap();
+    assert_eq!(text.matches('\n').count(), 1);
+    assert!(!text.contains('\u{202e}'), "{text}");
+    let line: Value = serde_json::from_str(&text).unwrap();
+    for (field, expected) in [
+        ("start_time", Value::from("2023-11-14T22:13:20.123Z")),
+        ("protocol", "TCP".into()),
+        ("response_code", 0.into()),
+        ("response_flags", "PD".into()),
+        (
+            "connection_termination_details",
+            "rbac_access_denied_matched_policy[none]".into(),
+        ),
+        ("bytes_received", 3.into()),
+        ("bytes_sent", 4.into()),
+        ("duration", 1.into()),
+        ("upstream_host", "127.0.0.1:5432".into()),
+        (
+            "source_principal",
+            "spiffe://cluster.local/ns/my-app/sa/web".into(),
+        ),
+        ("decision_id", "0af7651916cd43dd".into()),
+        ("policy", Value::Null),
+        ("policy_generation", 3.into()),
+    ] {
+        assert_eq!(line[field], expected, "{field}");
+    }
 }

@@ -167,7 +167,7 @@ fn label_sets_are_bounded() {
         .find(|s| s["source_workload"] == "unknown")
         .unwrap();
     assert_eq!(other["response_code"], "200");
-    assert_eq!(metrics.overflow.get(), 90);
+    assert_eq!(metrics.series.overflowed(), 90);
     for n in 0..100 {
         let party = Party {
             workload: format!("w{n}").into(),

@@ -51,6 +51,14 @@ pub(super) fn compile<'a>(
                 }
             }
         }
+        for port in service.ports.iter().filter(|port| !port.protocol.is_http()) {
+            let Some(cluster) = compiler.clusters.cluster(service, port, None) else {
+                continue;
+            };
+            for name in &names {
+                table.opaque.insert(name, port.number, cluster);
+            }
+        }
     }
     for (pattern, document) in &owners.undeclared {
         let listener = Listener {

@@ -1,0 +1,149 @@
+//! Whether a peer may be connected to the application: at first, and again whenever something changed.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use authz::MtlsMode;
+use dataplane::Snapshot;
+use dataplane::access::{Caller, Refused};
+use dataplane::decisions::DecisionId;
+use dataplane::telemetry::ResponseFlags;
+
+use super::account::Account;
+use super::changes::Changes;
+use crate::proxy::{Peer, Proxy};
+
+/// The judge of one port.
+#[derive(Debug)]
+pub(super) struct Gate {
+    proxy: Arc<Proxy>,
+    port: u16,
+}
+
+/// What an open connection keeps of its admission.
+#[derive(Debug)]
+pub(super) struct Admission {
+    /// The provider that has let it pass: asked again only when a CUSTOM rule names another one.
+    provider: Option<Box<str>>,
+}
+
+/// A word against a connection.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    pub(super) generation: u64,
+    /// For the log, in Envoy's words where it has any.
+    pub(super) details: Arc<str>,
+    pub(super) flags: ResponseFlags,
+    /// The rule and the number, where the policies refuse.
+    pub(super) by_policies: Option<(Option<Arc<str>>, Option<DecisionId>)>,
+}
+
+impl Refusal {
+    fn by_proof(snapshot: &Snapshot, details: &str) -> Self {
+        Self {
+            generation: snapshot.generation,
+            details: details.into(),
+            flags: ResponseFlags::POLICY_DENIED,
+            by_policies: None,
+        }
+    }
+
+    fn by_policies(snapshot: &Snapshot, refused: &Refused<'_>) -> Self {
+        let (note, reply) = (&refused.note, &refused.refusal.reply);
+        let rule = note.by.map(|rule| rule.to_string().into());
+        Self {
+            generation: snapshot.generation,
+            details: Arc::from(&*reply.details),
+            flags: reply.flags,
+            by_policies: Some((rule, note.decision)),
+        }
+    }
+
+    /// The server of an outbound connection has lost our trust.
+    pub(super) fn of_server(generation: u64) -> Self {
+        Self {
+            generation,
+            details: "peer_no_longer_trusted".into(),
+            flags: ResponseFlags::LOCAL_RESET,
+            by_policies: None,
+        }
+    }
+}
+
+impl Gate {
+    pub(super) const fn new(proxy: Arc<Proxy>, port: u16) -> Self {
+        Self { proxy, port }
+    }
+
+    /// Judges a connection that has just come.
+    pub(super) async fn admit(
+        &self,
+        snapshot: &Snapshot,
+        peer: &Peer,
+        account: &mut Account,
+    ) -> Result<Admission, Refusal> {
+        self.proof(snapshot, peer)?;
+        let caller = self.caller(peer);
+        let access = &self.proxy.access;
+        let judged = access.admit_connection(snapshot, &caller).await;
+        let admitted = judged.map_err(|refused| Refusal::by_policies(snapshot, &refused))?;
+        account.judged(&admitted.note, snapshot.generation);
+        Ok(Admission {
+            provider: admitted.provider.map(Into::into),
+        })
+    }
+
+    /// Judges an open connection again after each change; returns once it is refused.
+    pub(super) async fn refused(
+        &self,
+        peer: &Peer,
+        mut admission: Admission,
+        changes: &mut Changes,
+    ) -> Refusal {
+        loop {
+            changes.next().await;
+            let Some(snapshot) = self.proxy.store.snapshot() else {
+                continue;
+            };
+            if let Err(refusal) = self.proof(&snapshot, peer) {
+                return refusal;
+            }
+            let (caller, access) = (self.caller(peer), &self.proxy.access);
+            if access.may_stay(&snapshot, &caller, admission.provider.as_deref()) {
+                continue;
+            }
+            match access.admit_connection(&snapshot, &caller).await {
+                Ok(admitted) => admission.provider = admitted.provider.map(Into::into),
+                Err(refused) => return Refusal::by_policies(&snapshot, &refused),
+            }
+        }
+    }
+
+    /// Whether the peer has proved what it has to prove today.
+    fn proof(&self, snapshot: &Snapshot, peer: &Peer) -> Result<(), Refusal> {
+        let details = match &peer.proved {
+            Some(proved) if !proved.still_trusted(&self.proxy.material, SystemTime::now()) => {
+                "peer_no_longer_trusted"
+            }
+            None if snapshot.mtls.for_port(self.port) == MtlsMode::Strict => {
+                "plaintext_where_mtls_is_strict"
+            }
+            Some(_) | None => return Ok(()),
+        };
+        Err(Refusal::by_proof(snapshot, details))
+    }
+
+    fn caller<'a>(&'a self, peer: &'a Peer) -> Caller<'a> {
+        Caller {
+            identity: peer.identity().map(|identity| &identity.id),
+            source: peer.remote,
+            // Nobody in front could say otherwise: there is no header in opaque bytes.
+            remote_ip: peer.remote.ip(),
+            destination: SocketAddr::new(peer.local.ip(), self.port),
+            sni: peer.sni.as_deref(),
+            scheme: "tcp",
+            own: Some(&self.proxy.id),
+        }
+    }
+}

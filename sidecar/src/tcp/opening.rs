@@ -1,0 +1,93 @@
+//! How a connection begins: with a ClientHello of the mesh, with somebody else's, or with anything else.
+
+use std::io;
+use std::time::Duration;
+
+use rustls::server::{Accepted, Acceptor};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// The names by which Istio's proxies know each other in ALPN.
+pub(super) const ISTIO_ALPN: [&[u8]; 5] = [
+    b"istio",
+    b"istio-peer-exchange",
+    b"istio-http/1.0",
+    b"istio-http/1.1",
+    b"istio-h2",
+];
+
+/// The first byte of every TLS record that begins a handshake (RFC 8446 §5.1).
+const HANDSHAKE_RECORD: u8 = 0x16;
+/// The longest ClientHello that is read; today's have less than 3 KiB.
+const LONGEST: usize = 32 * 1024;
+/// What is read at once.
+const CHUNK: usize = 4096;
+
+/// The first bytes of a connection, taken from the socket.
+pub(super) struct Opening {
+    /// The ClientHello, if it is one.
+    pub(super) hello: Option<Accepted>,
+    /// Everything that was read.
+    pub(super) read: Vec<u8>,
+}
+
+impl Opening {
+    /// Reads until it is clear how the connection begins.
+    pub(super) async fn read(tcp: &mut TcpStream) -> io::Result<Self> {
+        let mut acceptor = Acceptor::default();
+        let mut read = Vec::new();
+        loop {
+            let known = read.len();
+            read.reserve(CHUNK);
+            let count = tcp.read_buf(&mut read).await?;
+            let ended = count == 0;
+            if ended || read.first() != Some(&HANDSHAKE_RECORD) {
+                return Ok(Self { hello: None, read });
+            }
+            let mut fresh = read.get(known..).unwrap_or_default();
+            while !fresh.is_empty() {
+                acceptor.read_tls(&mut fresh)?;
+            }
+            match acceptor.accept() {
+                Ok(Some(hello)) => {
+                    let hello = Some(hello);
+                    return Ok(Self { hello, read });
+                }
+                Ok(None) if read.len() <= LONGEST => {}
+                Ok(None) => return Err(io::Error::other("the ClientHello is too long")),
+                // It only looked like one.
+                Err(_) => return Ok(Self { hello: None, read }),
+            }
+        }
+    }
+
+    /// As [`Self::read`], where the client may also wait for the server to speak first: one that says nothing for
+    /// `silence` is taken to do so.
+    pub(super) async fn read_or_silence(
+        tcp: &mut TcpStream,
+        silence: Duration,
+    ) -> io::Result<Self> {
+        match timeout(silence, tcp.readable()).await {
+            Ok(readable) => {
+                readable?;
+                Self::read(tcp).await
+            }
+            Err(_elapsed) => Ok(Self {
+                hello: None,
+                read: Vec::new(),
+            }),
+        }
+    }
+
+    /// Whether it is a ClientHello that offers one of [`ISTIO_ALPN`].
+    pub(super) fn is_of_mesh(&self) -> bool {
+        let Some(hello) = &self.hello else {
+            return false;
+        };
+        hello
+            .client_hello()
+            .alpn()
+            .is_some_and(|mut offered| offered.any(|name| ISTIO_ALPN.contains(&name)))
+    }
+}
