@@ -137,7 +137,7 @@ document_set! {
     authorization_policies: AuthorizationPolicy,
     /// How strictly peers prove who they are.
     peer_authentications: PeerAuthentication,
-    /// Which tokens are accepted: none yet, the kind is refused as long as it is not in force.
+    /// Which tokens are accepted.
     request_authentications: RequestAuthentication,
     /// Traces, metrics and access logs.
     telemetries: Telemetry,

@@ -22,13 +22,6 @@ pub(crate) enum Standing {
         /// What holds instead.
         effect: &'static str,
     },
-    /// A security kind that is read and checked but not in force yet: an error.
-    Refused {
-        /// Its own code.
-        code: Code,
-        /// What would happen if it were accepted.
-        reason: &'static str,
-    },
 }
 
 impl Standing {
@@ -49,11 +42,6 @@ impl Standing {
             Self::Later { code, effect } => {
                 let message = format!("{subject} is not in force yet: {effect}");
                 Diagnostic::warning(code, kind.at(), "kind", message)
-            }
-            Self::Refused { code, reason } => {
-                let message =
-                    format!("{subject} is not in force yet, and it is never ignored: {reason}");
-                Diagnostic::error(code, kind.at(), "kind", message)
             }
         };
         kind.context.report(finding);

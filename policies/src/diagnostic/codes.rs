@@ -166,8 +166,6 @@ codes! {
     FOREIGN_TRUST_DOMAIN = "PC0131";
     /// An EnvoyFilter that is not recognised.
     ENVOY_FILTER_REFUSED = "PC0132";
-    /// RequestAuthentication is not in force yet.
-    REQUEST_AUTHENTICATION_NOT_IN_FORCE = "PC0133";
     /// Two documents of a kind that a namespace may have once without a selector.
     SECOND_FOR_NAMESPACE = "PC0134";
 

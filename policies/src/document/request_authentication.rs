@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use super::{Attachment, Meta, Spanned};
-use crate::decode::{
-    Cursor, Decode, Document, Fields, HeaderNameText, HttpUrl, NonEmpty, Standing,
-};
+use crate::decode::{Cursor, Decode, Document, Fields, HeaderNameText, HttpUrl, NonEmpty};
 use crate::diagnostic::{DocPath, codes};
 use crate::source::Location;
 
@@ -75,11 +73,6 @@ pub struct ClaimToHeader {
 }
 
 impl Document for RequestAuthentication {
-    const STANDING: Standing = Standing::Refused {
-        code: codes::REQUEST_AUTHENTICATION_NOT_IN_FORCE,
-        reason: "tokens would not be checked",
-    };
-
     fn spec(meta: Meta, f: &mut Fields<'_>) -> Option<Self> {
         let attachment = Attachment::read(f, &["targetRefs", "targetRef"]);
         let jwt_rules: Vec<JwtRule> = f.list("jwtRules");
