@@ -14,7 +14,11 @@ mod token;
 use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, HeaderName};
-use policies::{document::DocumentSet, mesh::Mesh, workload::Workload};
+use policies::{
+    document::{Attachment, DocumentSet},
+    mesh::Mesh,
+    workload::Workload,
+};
 use serde_json::{Map, Value};
 
 pub use self::{
@@ -24,7 +28,7 @@ pub use self::{
     token::{CLOCK_SKEW, MAX_TOKEN_BYTES, Token},
 };
 use self::{place::Place, token::RegisteredClaims};
-use crate::{claims::Claims, compile};
+use crate::{attachment, claims::Claims};
 
 /// Every RequestAuthentication that selects one workload, as one list of rules (Istio concatenates them). Cheap to clone;
 /// two are equal if they accept the same tokens.
@@ -86,8 +90,12 @@ impl TokenRules {
             .request_authentications
             .iter()
             .filter(|document| {
-                let selector = document.attachment.selector.as_ref();
-                compile::selects(&document.meta, selector, workload, mesh)
+                let Attachment {
+                    selector,
+                    target_refs,
+                } = &document.attachment;
+                let selector = selector.as_ref();
+                attachment::holds_for(&document.meta, selector, target_refs, workload, mesh)
             })
             .flat_map(|document| &document.jwt_rules)
             .map(|rule| TokenRule::compile(rule, &mut places))

@@ -1,5 +1,7 @@
 //! Sections of the process files that gateway and sidecar have alike.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// `authorization`.
@@ -38,4 +40,15 @@ pub enum ForwardedPath {
     Canonical,
     /// The bytes that the client sent, unless the route rewrites the path.
     Original,
+}
+
+/// `jwks`: how the keys of token issuers are fetched.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct JwksConfig {
+    /// Whether keys may be fetched from loopback and private addresses. Link-local addresses and the metadata services of
+    /// clouds are never asked.
+    pub allow_private: bool,
+    /// Further certificate authorities for `https`, as PEM; the system's are always trusted.
+    pub ca_file: Option<PathBuf>,
 }

@@ -5,7 +5,7 @@
 
 mod cache;
 mod challenge;
-mod config;
+mod error;
 mod fetch;
 mod metrics;
 mod remote;
@@ -23,11 +23,13 @@ use parking_lot::Mutex;
 use prometheus::Registry;
 
 use self::cache::{Accepted, Generation, Key, TokenCache};
-pub use self::config::{JwksConfig, TokensError};
+pub use self::error::TokensError;
 use self::fetch::Fetcher;
 use self::metrics::TokenMetrics;
 use self::remote::{KeyStore, Schedule};
+use crate::config::JwksConfig;
 use crate::local_reply::LocalReply;
+use crate::policy_store::PolicyStore;
 
 /// Verifies tokens for one process: its key sets and the tokens verified lately. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -41,6 +43,13 @@ struct Shared {
     /// The rules that were seen last, and their number.
     rules: ArcSwap<(TokenRules, u64)>,
     renewing: Mutex<()>,
+}
+
+/// Without a configuration of its own, and without metrics that anybody sees.
+impl Default for Tokens {
+    fn default() -> Self {
+        Self::with(Fetcher::default(), Schedule::default())
+    }
 }
 
 /// What authentication sees of a request, and changes in it.
@@ -66,27 +75,42 @@ impl Tokens {
     /// # Errors
     /// `caFile` cannot be read, or the metrics are registered twice.
     pub fn new(config: &JwksConfig, registry: &Registry) -> Result<Self, TokensError> {
-        let tokens = Self::with_schedule(config, Schedule::default())?;
+        let tokens = Self::with(Fetcher::new(config)?, Schedule::default());
         tokens.0.metrics.register(registry)?;
         Ok(tokens)
     }
 
-    fn with_schedule(config: &JwksConfig, schedule: Schedule) -> Result<Self, TokensError> {
-        let metrics = TokenMetrics::new()?;
-        let fetcher = Fetcher::new(config)?;
-        Ok(Self(Arc::new(Shared {
+    fn with(fetcher: Fetcher, schedule: Schedule) -> Self {
+        let metrics = TokenMetrics::default();
+        Self(Arc::new(Shared {
             keys: KeyStore::new(fetcher, schedule, metrics.clone()),
             cache: TokenCache::default(),
             metrics,
             rules: ArcSwap::default(),
             renewing: Mutex::default(),
-        })))
+        }))
     }
 
     /// Begins to fetch the keys that new rules need, and forgets those that no rule needs any more. Calling it when rules
     /// are put in force spares the first requests the wait; [`authenticate`](Self::authenticate) does it too.
     pub fn prepare(&self, rules: &TokenRules) {
         let _number = self.0.number(rules);
+    }
+
+    /// Prepares for the rules of each generation that comes into force, for as long as the process lives.
+    pub fn follow(&self, store: &PolicyStore) {
+        let (tokens, store) = (self.clone(), store.clone());
+        tokio::spawn(async move {
+            let mut moved = store.subscribe();
+            loop {
+                if let Some(snapshot) = store.snapshot() {
+                    tokens.prepare(&snapshot.tokens);
+                }
+                if moved.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
     }
 
     /// The request's verified token; none if it brings none. A token that no rule accepts is a 401, or the 403 of a wrong audience.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dataplane::config::AuthorizationConfig;
+use dataplane::config::{AuthorizationConfig, JwksConfig};
 use dataplane::decisions::{DecisionsConfig, DecisionsConfigError};
 use identity::{SpiffeId, TrustDomain};
 use runtime::config::{ConfigDocument, ConfigError, resolve};
@@ -68,6 +68,9 @@ pub struct GatewayConfig {
     /// What is remembered of decisions.
     #[serde(default)]
     pub decisions: DecisionsConfig,
+    /// How the keys of token issuers are fetched.
+    #[serde(default)]
+    pub jwks: JwksConfig,
     /// Threads that serve; by default one for each processor.
     #[serde(default)]
     pub threads: Option<u16>,
@@ -238,7 +241,11 @@ impl GatewayConfig {
         for policies in &mut config.policies {
             *policies = resolve(path, policies);
         }
-        for file in [&mut config.credentials, &mut config.identity.join_token] {
+        for file in [
+            &mut config.credentials,
+            &mut config.identity.join_token,
+            &mut config.jwks.ca_file,
+        ] {
             *file = file.as_deref().map(|file| resolve(path, file));
         }
         config.decisions = config.decisions.resolve(path)?;

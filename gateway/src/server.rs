@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use dataplane::decisions::Decisions;
 use dataplane::identity_status;
 use dataplane::telemetry::{AccessLog, LogTarget, RequestMetrics};
+use dataplane::tokens::Tokens;
 use dataplane::upstream::Limits;
 use dataplane::{Access, Forwarder, PolicyStore, ProxyContext, Role, Snapshot, Upstreams};
 use identity::keeper::{self, IdentityConfig, IdentityKeeper};
@@ -135,6 +136,7 @@ impl GatewayService {
             metrics.registry(),
         )?;
         access_log.reopen_on_sigusr1()?;
+        let access = self.access(metrics.registry(), &policies, decisions.clone())?;
         let gateway = Arc::new(Gateway::new(
             policies,
             Forwarder::new(upstreams.clone()),
@@ -143,7 +145,7 @@ impl GatewayService {
                 RequestMetrics::DEFAULT_MAX_SERIES,
             )?),
             access_log.clone(),
-            self.access(metrics.registry(), decisions.clone())?,
+            access,
             Some(&self.config.spiffe_id()?),
         ));
 
@@ -203,14 +205,17 @@ impl GatewayService {
     fn access(
         &self,
         registry: &prometheus::Registry,
+        store: &PolicyStore,
         decisions: Decisions,
     ) -> anyhow::Result<Access> {
         let access = Access {
             decisions,
+            tokens: Tokens::new(&self.config.jwks, registry)?,
             mode: self.config.authorization.mode,
             ..Access::default()
         };
         access.announce(registry)?;
+        access.tokens.follow(store);
         Ok(access)
     }
 

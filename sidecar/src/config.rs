@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use dataplane::config::AuthorizationConfig;
+use dataplane::config::{AuthorizationConfig, JwksConfig};
 use dataplane::decisions::DecisionsConfig;
 use dataplane::telemetry::LogTarget;
 use identity::keeper::IdentityConfig;
@@ -43,6 +43,7 @@ pub(crate) struct Config {
     pub(crate) access_log: LogTarget,
     pub(crate) authorization: AuthorizationConfig,
     pub(crate) decisions: DecisionsConfig,
+    pub(crate) jwks: JwksConfig,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     /// Peers whose `x-forwarded-for` and `x-forwarded-client-cert` are believed.
@@ -131,6 +132,8 @@ struct RawConfig {
     authorization: AuthorizationConfig,
     #[serde(default)]
     decisions: DecisionsConfig,
+    #[serde(default)]
+    jwks: JwksConfig,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
@@ -318,6 +321,10 @@ impl Config {
             },
             authorization: raw.authorization,
             decisions: raw.decisions.resolve(path)?,
+            jwks: JwksConfig {
+                ca_file: raw.jwks.ca_file.map(|file| resolve(path, &file)),
+                ..raw.jwks
+            },
             limits: raw.limits,
             timeouts: raw.timeouts,
             gateways,

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use dataplane::decisions::Decisions;
 use dataplane::identity_status;
 use dataplane::telemetry::{AccessLog, Party, RequestMetrics, TcpMetrics};
+use dataplane::tokens::Tokens;
 use dataplane::upstream::Limits as UpstreamLimits;
 use dataplane::{Access, Forwarder, PolicyStore, ProxyContext, Role, Upstreams};
 use http::StatusCode;
@@ -147,10 +148,12 @@ fn access(
         .context("cannot listen to SIGUSR1")?;
     let access = Access {
         decisions,
+        tokens: Tokens::new(&config.jwks, registry)?,
         mode: config.authorization.mode,
         ..Access::default()
     };
     access.announce(registry)?;
+    access.tokens.follow(store);
     Ok(access)
 }
 

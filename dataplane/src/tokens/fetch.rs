@@ -16,9 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::config::{JwksConfig, TokensError};
+use super::error::TokensError;
 use super::roots::Roots;
 use super::target::{Private, Refusal, judge};
+use crate::config::JwksConfig;
 
 /// The largest document that is read, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
@@ -26,7 +27,7 @@ const MAX_BODY: usize = 1024 * 1024;
 const MAX_REDIRECTS: u8 = 3;
 
 /// Fetches key sets for one process.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Fetcher {
     roots: Roots,
     private: Private,

@@ -15,8 +15,18 @@ pub(super) struct TokenMetrics {
     pub(super) refused: IntCounter,
 }
 
+impl Default for TokenMetrics {
+    #[expect(
+        clippy::expect_used,
+        reason = "names and labels are constants, and each test that makes this tests them"
+    )]
+    fn default() -> Self {
+        Self::new().expect("names and labels are good")
+    }
+}
+
 impl TokenMetrics {
-    pub(super) fn new() -> Result<Self, prometheus::Error> {
+    fn new() -> Result<Self, prometheus::Error> {
         Ok(Self {
             fetches: IntCounterVec::new(
                 Opts::new(

@@ -8,7 +8,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use tokio::sync::OnceCell;
 
-use super::config::TokensError;
+use super::error::TokensError;
 
 /// The trust for `https`; the system's part is read when it is needed first.
 #[derive(Debug)]
@@ -17,10 +17,19 @@ pub(super) struct Roots {
     config: OnceCell<Arc<ClientConfig>>,
 }
 
+impl Default for Roots {
+    fn default() -> Self {
+        Self {
+            own: RootCertStore::empty(),
+            config: OnceCell::new(),
+        }
+    }
+}
+
 impl Roots {
     /// Reads `jwks.caFile`.
     pub(super) fn new(ca_file: Option<&Path>) -> Result<Self, TokensError> {
-        let mut own = RootCertStore::empty();
+        let mut roots = Self::default();
         if let Some(path) = ca_file {
             let error = |cause: String| TokensError::CaFile {
                 path: path.to_owned(),
@@ -29,17 +38,16 @@ impl Roots {
             let text = std::fs::read(path).map_err(|cause| error(cause.to_string()))?;
             for certificate in CertificateDer::pem_slice_iter(&text) {
                 let certificate = certificate.map_err(|cause| error(cause.to_string()))?;
-                own.add(certificate)
+                roots
+                    .own
+                    .add(certificate)
                     .map_err(|cause| error(cause.to_string()))?;
             }
-            if own.is_empty() {
+            if roots.own.is_empty() {
                 return Err(error("it has none".to_owned()));
             }
         }
-        Ok(Self {
-            own,
-            config: OnceCell::new(),
-        })
+        Ok(roots)
     }
 
     /// The TLS configuration of a client of key servers.
