@@ -8,7 +8,8 @@ mod trace;
 mod xfcc;
 
 pub use forwarded::{
-    FORWARDED_FOR, FORWARDED_PROTO, append_forwarded_for, client_address, set_forwarded_proto,
+    EXTERNAL_ADDRESS, FORWARDED_FOR, FORWARDED_PROTO, address_by_gateway, append_forwarded_for,
+    client_address, set_external_address, set_forwarded_proto,
 };
 pub use hop::{
     Upgrades, strip_edge, strip_hop_by_hop, strip_lookalikes, underscore_name, wants_upgrade,

@@ -26,7 +26,7 @@ pub(crate) async fn admit<'s>(
     let caller = Caller {
         identity: None,
         source: connection.peer,
-        remote_ip: connection.peer.ip(),
+        remote_ip: request.client,
         destination: SocketAddr::new(connection.local.ip(), connection.port),
         sni: connection.sni(),
         scheme: connection.scheme(),

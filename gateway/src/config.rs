@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dataplane::config::{AuthorizationConfig, JwksConfig};
+use dataplane::config::{AuthorizationConfig, JwksConfig, PathConfig};
 use dataplane::decisions::{DecisionsConfig, DecisionsConfigError};
 use identity::{SpiffeId, TrustDomain};
 use runtime::config::{ConfigDocument, ConfigError, resolve};
@@ -71,6 +71,12 @@ pub struct GatewayConfig {
     /// How the keys of token issuers are fetched.
     #[serde(default)]
     pub jwks: JwksConfig,
+    /// Which form of a path goes on.
+    #[serde(default)]
+    pub path: PathConfig,
+    /// What stands in front of the gateway.
+    #[serde(default)]
+    pub gateway_topology: GatewayTopologyConfig,
     /// Threads that serve; by default one for each processor.
     #[serde(default)]
     pub threads: Option<u16>,
@@ -131,6 +137,15 @@ pub struct IdentitySection {
 pub struct EdgeConfig {
     /// The mesh's CA issues certificates for credentials that are missing; for a laptop.
     pub self_signed: bool,
+}
+
+/// `gatewayTopology`, by Istio's name.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct GatewayTopologyConfig {
+    /// How many proxies in front are believed: so many entries of `x-forwarded-for`, from the right, are theirs and
+    /// the client's.
+    pub num_trusted_proxies: u8,
 }
 
 /// `drain`.

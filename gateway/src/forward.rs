@@ -132,6 +132,7 @@ fn upstream_request(
     let Tidied {
         method,
         path,
+        sent_path,
         query,
         mut headers,
         ..
@@ -140,7 +141,7 @@ fn upstream_request(
     let path = match rewrite.and_then(|rewrite| rewrite.path.as_ref()) {
         Some(rewrite) => normalize_rewritten(rewrite.apply(&path), normalization)
             .map_err(|_| LocalReply::bad_request("the rewritten path is malformed"))?,
-        None => path,
+        None => sent_path.unwrap_or(path),
     };
     let target = match query {
         Some(query) => format!("{path}?{query}"),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dataplane::config::ForwardedPath;
 use dataplane::telemetry::{AccessLog, Party, PartyId, RequestMetrics};
 use dataplane::{Access, Begun, Forwarder, PolicyStore};
 use identity::SpiffeId;
@@ -13,6 +14,15 @@ use crate::session_body::SessionBody;
 /// A request's body on its way upstream.
 pub type RequestBody = Begun<SessionBody>;
 
+/// What the process file says about requests at the edge.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EdgeRules {
+    /// Proxies in front whose entries of `x-forwarded-for` are believed.
+    pub trusted_proxies: usize,
+    /// Which form of a path goes on.
+    pub path: ForwardedPath,
+}
+
 /// The application behind every listener: policies in, responses out.
 #[derive(Debug)]
 pub struct Gateway {
@@ -21,6 +31,7 @@ pub struct Gateway {
     pub(crate) metrics: Arc<RequestMetrics>,
     pub(crate) access_log: AccessLog,
     pub(crate) access: Access,
+    pub(crate) rules: EdgeRules,
     pub(crate) labels: LabelCache,
     /// The gateway itself, as the source of what it forwards.
     pub(crate) source: PartyId,
@@ -37,6 +48,7 @@ impl Gateway {
         metrics: Arc<RequestMetrics>,
         access_log: AccessLog,
         access: Access,
+        rules: EdgeRules,
         identity: Option<&SpiffeId>,
     ) -> Self {
         let context = policies.context();
@@ -47,6 +59,7 @@ impl Gateway {
             metrics,
             access_log,
             access,
+            rules,
             labels: LabelCache::default(),
             source,
             identity: identity.cloned(),

@@ -44,7 +44,7 @@ mod tidy;
 mod tls;
 mod tunnel;
 
-pub use gateway::{Gateway, RequestBody};
+pub use gateway::{EdgeRules, Gateway, RequestBody};
 pub use session_body::SessionBody;
 
 #[cfg(test)]

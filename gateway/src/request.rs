@@ -13,7 +13,7 @@ use policies::route::{HttpRoute, RouteAction};
 
 use crate::admission::admit;
 use crate::exchange::{Exchange, Stop};
-use crate::gateway::Gateway;
+use crate::gateway::{EdgeRules, Gateway};
 use crate::record::Record;
 use crate::request_head::RequestHead;
 use crate::tidy::Tidied;
@@ -50,7 +50,7 @@ impl Gateway {
     /// The phases of a request whose head has arrived. What the request stops at is its answer.
     async fn serve(&self, exchange: &mut Exchange<'_>) -> Result<(), Stop> {
         let snapshot = self.policies.snapshot().ok_or_else(LocalReply::not_ready)?;
-        let mut request = tidy(exchange, &snapshot)?;
+        let mut request = tidy(exchange, &snapshot, self.rules)?;
         admit(self, exchange, &snapshot, &mut request).await?;
         let route = find_route(exchange, &snapshot, &request)?;
         match &route.action {
@@ -66,10 +66,19 @@ impl Gateway {
 }
 
 /// One canonical request, without anything forged.
-fn tidy(exchange: &mut Exchange<'_>, snapshot: &Snapshot) -> Result<Tidied, Stop> {
+fn tidy(
+    exchange: &mut Exchange<'_>,
+    snapshot: &Snapshot,
+    rules: EdgeRules,
+) -> Result<Tidied, Stop> {
     exchange.record.generation(snapshot.generation);
     let head = RequestHead::of(exchange.session)?;
-    let request = Tidied::new(head, exchange.connection, snapshot.mesh.path_normalization)?;
+    let request = Tidied::new(
+        head,
+        exchange.connection,
+        snapshot.mesh.path_normalization,
+        rules,
+    )?;
     exchange.record.tidied(&request);
     Ok(request)
 }

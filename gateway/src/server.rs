@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use dataplane::decisions::Decisions;
+use dataplane::ext_authz::ExtAuthz;
 use dataplane::identity_status;
 use dataplane::telemetry::{AccessLog, LogTarget, RequestMetrics};
 use dataplane::tokens::Tokens;
@@ -35,7 +36,7 @@ use crate::admin;
 use crate::certificates::Certificates;
 use crate::config::GatewayConfig;
 use crate::credentials::CredentialDirectory;
-use crate::gateway::Gateway;
+use crate::gateway::{EdgeRules, Gateway};
 use crate::pace::Timeouts;
 use crate::status::StatusSources;
 use crate::tls::TlsTerminator;
@@ -124,6 +125,7 @@ impl GatewayService {
             policies: policies.clone(),
             readiness: readiness.clone(),
             credentials,
+            authorization: self.config.authorization,
             listeners: Arc::clone(&listeners),
             decisions: decisions.clone(),
         };
@@ -136,7 +138,7 @@ impl GatewayService {
             metrics.registry(),
         )?;
         access_log.reopen_on_sigusr1()?;
-        let access = self.access(metrics.registry(), &policies, decisions.clone())?;
+        let access = self.access(&keeper, metrics.registry(), &policies, decisions.clone())?;
         let gateway = Arc::new(Gateway::new(
             policies,
             Forwarder::new(upstreams.clone()),
@@ -145,7 +147,11 @@ impl GatewayService {
                 RequestMetrics::DEFAULT_MAX_SERIES,
             )?),
             access_log.clone(),
-            access,
+            access.clone(),
+            EdgeRules {
+                trusted_proxies: self.config.gateway_topology.num_trusted_proxies.into(),
+                path: self.config.path.forward,
+            },
             Some(&self.config.spiffe_id()?),
         ));
 
@@ -165,6 +171,7 @@ impl GatewayService {
             Drained::Cut { open } => warn!(open, "the drain's time is over; connections are cut"),
         }
         upstreams.close_idle();
+        access.providers.close_idle();
         access_log.flush(LAST_LINES);
         decisions.flush(LAST_LINES);
         Ok(())
@@ -204,11 +211,13 @@ impl GatewayService {
     /// What decides about requests.
     fn access(
         &self,
+        keeper: &IdentityKeeper,
         registry: &prometheus::Registry,
         store: &PolicyStore,
         decisions: Decisions,
     ) -> anyhow::Result<Access> {
         let access = Access {
+            providers: ExtAuthz::new(keeper.material(), registry)?,
             decisions,
             tokens: Tokens::new(&self.config.jwks, registry)?,
             mode: self.config.authorization.mode,

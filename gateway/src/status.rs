@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use dataplane::PolicyStore;
 use dataplane::decisions::Decisions;
+use dataplane::config::AuthorizationConfig;
 use dataplane::identity_status::IdentityStatus;
 use dataplane::policy_store::PolicyStatus;
 use identity::keeper::IdentityKeeper;
@@ -24,6 +25,7 @@ pub(crate) struct StatusSources {
     pub(crate) policies: PolicyStore,
     pub(crate) readiness: Readiness,
     pub(crate) credentials: Arc<Published<CredentialProblems>>,
+    pub(crate) authorization: AuthorizationConfig,
     /// By logical port; empty until they are bound.
     pub(crate) listeners: Arc<Published<BTreeMap<u16, SocketAddr>>>,
     /// For pages of their own.
@@ -39,6 +41,7 @@ pub(crate) struct Status {
     workload: String,
     identity: IdentityStatus,
     policy: PolicyStatus,
+    authorization: AuthorizationConfig,
     /// Logical port to address.
     listeners: BTreeMap<u16, SocketAddr>,
     /// Ports that `Gateway` documents name and nobody maps to an address.
@@ -62,6 +65,7 @@ impl StatusSources {
             workload: self.workload.clone(),
             identity: IdentityStatus::of(&self.keeper.status().borrow()),
             policy: self.policies.status(),
+            authorization: self.authorization,
             unmapped_ports: self.unmapped(&listeners),
             listeners,
             credential_problems: credential_problems

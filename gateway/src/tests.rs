@@ -15,6 +15,7 @@ mod h2;
 mod hygiene;
 mod policy;
 mod routing;
+mod settings;
 mod streaming;
 mod tls;
 mod upstream;
@@ -37,7 +38,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::accept::Door;
 use crate::config::{GatewayConfig, TimeoutsConfig, WorkloadConfig};
 use crate::credentials::certified_key;
-use crate::gateway::Gateway;
+use crate::gateway::{EdgeRules, Gateway};
 use crate::pace::Timeouts;
 use crate::tls::{TlsServers, TlsTerminator};
 
@@ -105,6 +106,11 @@ spec:
 
 /// Starts a gateway with these documents beside the usual ones.
 pub(super) async fn start(documents: &str) -> Running {
+    start_with(documents, Access::default(), EdgeRules::default()).await
+}
+
+/// The same, with settings of the process file.
+pub(super) async fn start_with(documents: &str, access: Access, rules: EdgeRules) -> Running {
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let upstream = upstream::start().await;
     let registry = prometheus::Registry::new();
@@ -130,7 +136,8 @@ pub(super) async fn start(documents: &str) -> Running {
         Forwarder::new(Upstreams::new(reader, Limits::default())),
         Arc::new(RequestMetrics::new(&registry, 100).unwrap()),
         AccessLog::off(),
-        Access::default(),
+        access,
+        rules,
         None,
     ));
     let (terminator, certificate) = terminator(&policies);

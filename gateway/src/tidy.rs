@@ -1,13 +1,15 @@
 //! Makes a request fit to be judged: one canonical path, nothing forged, everything we vouch for.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use authz::path::normalize;
+use dataplane::config::ForwardedPath;
 use dataplane::headers::{
     FORWARDED_FOR, RequestIdSource, TraceContext, TraceRole, Upgrades, XfccMode,
-    append_forwarded_for, apply_xfcc, ensure_request_id, ensure_trace, set_forwarded_proto,
-    strip_edge, strip_hop_by_hop, websocket_upgrade,
+    append_forwarded_for, apply_xfcc, client_address, ensure_request_id, ensure_trace,
+    set_external_address, set_forwarded_proto, strip_edge, strip_hop_by_hop, websocket_upgrade,
 };
 use dataplane::local_reply::is_grpc;
 use http::header::{EXPECT, HOST};
@@ -16,6 +18,7 @@ use policies::mesh::PathNormalization;
 use policies::route::RequestView;
 
 use crate::connection::Connection;
+use crate::gateway::EdgeRules;
 use crate::request_head::{BadRequest, RequestHead};
 use crate::session_body::Preview;
 
@@ -28,6 +31,10 @@ pub(crate) struct Tidied {
     pub(crate) host: String,
     /// The canonical path.
     pub(crate) path: String,
+    /// The path as the client sent it, where that form is to go on and is another one.
+    pub(crate) sent_path: Option<String>,
+    /// The client's address, as far as proxies in front are believed.
+    pub(crate) client: IpAddr,
     /// What follows the question mark.
     pub(crate) query: Option<String>,
     /// The headers, without those of the hop and without forged ones, with ours.
@@ -52,6 +59,7 @@ impl Tidied {
         head: RequestHead,
         connection: &Connection,
         normalization: PathNormalization,
+        rules: EdgeRules,
     ) -> Result<Self, BadRequest> {
         let RequestHead {
             method,
@@ -62,9 +70,13 @@ impl Tidied {
             mut headers,
             ..
         } = head;
-        let path = match normalize(&raw_path, normalization).map_err(|_| BadRequest::Target)? {
-            Cow::Borrowed(path) if path.len() == raw_path.len() => raw_path,
-            path => path.into_owned(),
+        let canonical = normalize(&raw_path, normalization).map_err(|_| BadRequest::Target)?;
+        let (path, sent_path) = match canonical {
+            Cow::Borrowed(path) if path.len() == raw_path.len() => (raw_path, None),
+            path => match (path.into_owned(), rules.path) {
+                (path, ForwardedPath::Canonical) => (path, None),
+                (path, ForwardedPath::Original) => (path, Some(raw_path)),
+            },
         };
         let websocket = version == Version::HTTP_11 && websocket_upgrade(&headers);
         let upgrades = if websocket {
@@ -76,7 +88,10 @@ impl Tidied {
         strip_edge(&mut headers);
         apply_xfcc(&mut headers, XfccMode::SanitizeSet, None, None);
         headers.remove(EXPECT);
-        append_forwarded_for(&mut headers, connection.peer.ip());
+        let peer = connection.peer.ip();
+        let client = client_address(&headers, peer, rules.trusted_proxies);
+        append_forwarded_for(&mut headers, peer);
+        set_external_address(&mut headers, client);
         set_forwarded_proto(&mut headers, connection.scheme());
         let request_id = ensure_request_id(&mut headers, RequestIdSource::Fresh);
         let trace = ensure_trace(&mut headers, TraceRole::Forward);
@@ -91,6 +106,8 @@ impl Tidied {
             method,
             host,
             path,
+            sent_path,
+            client,
             query,
             headers,
             websocket,

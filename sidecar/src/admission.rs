@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use dataplane::Snapshot;
 use dataplane::access::{Caller, Judged, Peeked, Refusal};
-use dataplane::headers::{FORWARDED_PROTO, client_address, wants_upgrade};
+use dataplane::headers::{FORWARDED_PROTO, address_by_gateway, wants_upgrade};
 use http::{HeaderMap, Method, Request, Version};
 
 use crate::exchange::Exchange;
@@ -48,7 +48,7 @@ pub(crate) async fn admit(
 fn client_of(peer: &Peer, headers: &HeaderMap) -> IpAddr {
     let source = peer.remote.ip().to_canonical();
     if peer.is_gateway {
-        client_address(headers, source, 1)
+        address_by_gateway(headers, source)
     } else {
         source
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use dataplane::config::{AuthorizationConfig, JwksConfig};
+use dataplane::config::{AuthorizationConfig, JwksConfig, PathConfig};
 use dataplane::decisions::DecisionsConfig;
 use dataplane::telemetry::LogTarget;
 use identity::keeper::IdentityConfig;
@@ -44,6 +44,7 @@ pub(crate) struct Config {
     pub(crate) authorization: AuthorizationConfig,
     pub(crate) decisions: DecisionsConfig,
     pub(crate) jwks: JwksConfig,
+    pub(crate) path: PathConfig,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     /// Peers whose `x-forwarded-for` and `x-forwarded-client-cert` are believed.
@@ -134,6 +135,8 @@ struct RawConfig {
     decisions: DecisionsConfig,
     #[serde(default)]
     jwks: JwksConfig,
+    #[serde(default)]
+    path: PathConfig,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
@@ -325,6 +328,7 @@ impl Config {
                 ca_file: raw.jwks.ca_file.map(|file| resolve(path, &file)),
                 ..raw.jwks
             },
+            path: raw.path,
             limits: raw.limits,
             timeouts: raw.timeouts,
             gateways,

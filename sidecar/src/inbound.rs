@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use authz::MtlsMode;
+use dataplane::config::ForwardedPath;
 use dataplane::headers::{
     RequestIdSource, TraceRole, Upgrades, XFCC, XfccMode, apply_xfcc, ensure_request_id,
     ensure_trace, strip_edge, strip_hop_by_hop, strip_lookalikes, websocket_upgrade,
@@ -26,7 +27,8 @@ use crate::config::{AppProtocol, Inbound as Port};
 use crate::exchange::Exchange;
 use crate::http::{HttpServer, Speaks};
 use crate::proxy::{APP_CONNECT, Peer, Proxy, RequestBody};
-use crate::{admission, tidy, tunnel};
+use crate::tidy::{self, SentPath};
+use crate::{admission, tunnel};
 
 /// The first byte of every TLS record that begins a handshake (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
@@ -184,9 +186,10 @@ impl Inbound {
             }
             return response;
         }
-        if let Err(reply) = self.check(&peer, &snapshot, &mut request) {
-            return answer::local(exchange, &reply);
-        }
+        let sent_path = match self.check(&peer, &snapshot, &mut request) {
+            Ok(sent_path) => sent_path,
+            Err(reply) => return answer::local(exchange, &reply),
+        };
         exchange.tidied(&request, snapshot.generation);
         if let Err(refusal) = admission::admit(
             proxy,
@@ -204,16 +207,22 @@ impl Inbound {
         let trace = ensure_trace(request.headers_mut(), TraceRole::Forward);
         ensure_request_id(request.headers_mut(), RequestIdSource::Caller);
         exchange.known_as(&request, trace);
+        if let (ForwardedPath::Original, Some(sent)) = (proxy.path, sent_path)
+            && let Err(reply) = sent.restore(&mut request)
+        {
+            return answer::local(exchange, &reply);
+        }
         self.forward(request, exchange).await
     }
 
-    /// Today's roots, one form, and no word of the client about who it is.
+    /// Today's roots, one form, and no word of the client about who it is. Gives back the path as it was sent, where
+    /// that is not the canonical one.
     fn check(
         &self,
         peer: &Peer,
         snapshot: &Snapshot,
         request: &mut Request<RequestBody>,
-    ) -> Result<(), Box<LocalReply>> {
+    ) -> Result<Option<SentPath>, Box<LocalReply>> {
         let proxy = &self.proxy;
         if let Some(proved) = &peer.proved
             && !proved.still_trusted(&proxy.material, SystemTime::now())
@@ -223,7 +232,7 @@ impl Inbound {
                 ..LocalReply::denied("peer_no_longer_trusted")
             }));
         }
-        tidy::tidy(request, snapshot.mesh.path_normalization)?;
+        let sent_path = tidy::tidy(request, snapshot.mesh.path_normalization)?;
         let headers = request.headers_mut();
         // Before the judgement: what `Connection` takes away must not be seen by a rule and missed by the application.
         let upgrades = if websocket_upgrade(headers) {
@@ -246,7 +255,7 @@ impl Inbound {
             Some(&proxy.id),
             peer.identity(),
         );
-        Ok(())
+        Ok(sent_path)
     }
 
     async fn forward(

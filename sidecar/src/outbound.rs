@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use authz::path::normalize_rewritten;
 use bytes::Bytes;
+use dataplane::config::ForwardedPath;
 use dataplane::headers::{
     FORWARDED_PROTO, RequestIdSource, TraceRole, Upgrades, XFCC, ensure_request_id, ensure_trace,
     set_forwarded_proto, strip_hop_by_hop,
@@ -73,9 +74,10 @@ impl Outbound {
         let Some(snapshot) = proxy.store.snapshot() else {
             return answer::local(exchange, &LocalReply::not_ready());
         };
-        if let Err(reply) = tidy::tidy(&mut request, snapshot.mesh.path_normalization) {
-            return answer::local(exchange, &reply);
-        }
+        let sent_path = match tidy::tidy(&mut request, snapshot.mesh.path_normalization) {
+            Ok(sent_path) => sent_path.filter(|_| proxy.path == ForwardedPath::Original),
+            Err(reply) => return answer::local(exchange, &reply),
+        };
         exchange.tidied(&request, snapshot.generation);
         let headers = request.headers_mut();
         headers.remove(&XFCC);
@@ -118,6 +120,12 @@ impl Outbound {
                 answer::ready(exchange, response)
             }
             RouteAction::Forward(clusters) => {
+                let rewrites = route.rewrite.as_ref().is_some_and(|to| to.path.is_some());
+                if let Some(sent) = sent_path.filter(|_| !rewrites)
+                    && let Err(reply) = sent.restore(&mut request)
+                {
+                    return answer::local(exchange, &reply);
+                }
                 self.forward(&snapshot, route, clusters, request, exchange)
                     .await
             }

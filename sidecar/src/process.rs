@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use dataplane::decisions::Decisions;
+use dataplane::ext_authz::ExtAuthz;
 use dataplane::identity_status;
 use dataplane::telemetry::{AccessLog, Party, RequestMetrics, TcpMetrics};
 use dataplane::tokens::Tokens;
@@ -80,6 +81,7 @@ pub(crate) async fn run(config: Config, log: LogHandle) -> anyhow::Result<()> {
 
     life.drain_begun().await;
     parts.proxy.forwarder.upstreams.close_idle();
+    parts.proxy.access.providers.close_idle();
     match life.drained().await {
         Drained::Clean => tracing::info!("drained, goodbye"),
         Drained::Cut { open } => tracing::warn!(open, "drain deadline passed, connections cut"),
@@ -120,10 +122,11 @@ fn build(
     upstreams.register(registry)?;
     identity_status::register(registry, keeper.status())?;
     Ok(Proxy {
-        access: access(config, &store, registry)?,
+        access: access(config, keeper, &store, registry)?,
         store,
         material: keeper.material(),
         forwarder: Forwarder::new(upstreams),
+        path: config.path.forward,
         metrics: requests,
         tcp,
         access_log,
@@ -139,6 +142,7 @@ fn build(
 /// What decides about requests.
 fn access(
     config: &Config,
+    keeper: &IdentityKeeper,
     store: &PolicyStore,
     registry: &prometheus::Registry,
 ) -> anyhow::Result<Access> {
@@ -147,6 +151,7 @@ fn access(
         .reopen_on_sigusr1()
         .context("cannot listen to SIGUSR1")?;
     let access = Access {
+        providers: ExtAuthz::new(keeper.material(), registry)?,
         decisions,
         tokens: Tokens::new(&config.jwks, registry)?,
         mode: config.authorization.mode,

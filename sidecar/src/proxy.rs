@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use dataplane::config::ForwardedPath;
 use dataplane::telemetry::{
     AccessLog, DestinationService, Party, PartyId, RequestMetrics, ServiceId, TcpMetrics,
 };
@@ -31,6 +32,8 @@ pub(crate) struct Proxy {
     pub(crate) forwarder: Forwarder<RequestBody>,
     /// Decides about what comes in.
     pub(crate) access: Access,
+    /// Which form of a path goes on.
+    pub(crate) path: ForwardedPath,
     pub(crate) metrics: RequestMetrics,
     pub(crate) tcp: TcpMetrics,
     pub(crate) access_log: AccessLog,

@@ -1,5 +1,6 @@
 //! The `/status` page of the admin port.
 
+use dataplane::config::AuthorizationConfig;
 use dataplane::identity_status::IdentityStatus;
 use dataplane::policy_store::PolicyStatus;
 use http::StatusCode;
@@ -17,6 +18,7 @@ struct Status {
     workload: WorkloadStatus,
     identity: IdentityStatus,
     policy: PolicyStatus,
+    authorization: AuthorizationConfig,
     ready: bool,
     waiting_for: Vec<Waiting>,
     draining: bool,
@@ -45,6 +47,9 @@ pub(crate) fn page(parts: &Parts) -> AdminResponse {
         },
         identity: IdentityStatus::of(&parts.keeper.status().borrow()),
         policy: parts.proxy.store.status(),
+        authorization: AuthorizationConfig {
+            mode: parts.proxy.access.mode,
+        },
         ready: report.ready,
         waiting_for: report.waiting_for,
         draining: parts.proxy.life.is_draining(),

@@ -3,5 +3,6 @@
 mod fixture;
 mod inbound;
 mod outbound;
+mod settings;
 mod streams;
 mod tcp;

@@ -11,10 +11,11 @@ use policies::mesh::PathNormalization;
 
 /// Checks the head of a request and brings it into origin form: a canonical path with the query untouched, and the
 /// authority in exactly one Host header. An absolute-form target or `:authority` wins over Host (RFC 9112 §3.2.2).
+/// Gives back the path as it was sent, where that is another one.
 pub(crate) fn tidy<B>(
     request: &mut Request<B>,
     mode: PathNormalization,
-) -> Result<(), Box<LocalReply>> {
+) -> Result<Option<SentPath>, Box<LocalReply>> {
     if request.method() == Method::CONNECT {
         return Err(Box::new(CONNECT_REFUSED));
     }
@@ -127,10 +128,25 @@ fn check_authority(host: &[u8]) -> Result<(), Box<LocalReply>> {
     Ok(())
 }
 
+/// A path as it was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SentPath(String);
+
+impl SentPath {
+    /// Puts the path back where only its canonical form was to be judged and routed.
+    pub(crate) fn restore<B>(self, request: &mut Request<B>) -> Result<(), Box<LocalReply>> {
+        let target = match request.uri().query() {
+            Some(query) => format!("{}?{query}", self.0),
+            None => self.0,
+        };
+        set_target(request, target)
+    }
+}
+
 fn settle_path<B>(
     request: &mut Request<B>,
     mode: PathNormalization,
-) -> Result<(), Box<LocalReply>> {
+) -> Result<Option<SentPath>, Box<LocalReply>> {
     let uri = request.uri();
     let path = normalize(uri.path(), mode).or_else(|error| {
         refuse(match error {
@@ -139,15 +155,18 @@ fn settle_path<B>(
             _ => "the path is malformed",
         })
     })?;
+    let canonical = path == uri.path();
     let origin_form = uri.scheme().is_none() && uri.authority().is_none();
-    if origin_form && path == uri.path() {
-        return Ok(());
+    if origin_form && canonical {
+        return Ok(None);
     }
+    let sent = (!canonical).then(|| SentPath(uri.path().to_owned()));
     let target = match uri.query() {
         Some(query) => format!("{path}?{query}"),
         None => path.into_owned(),
     };
-    set_target(request, target)
+    set_target(request, target)?;
+    Ok(sent)
 }
 
 /// Replaces path and query of a tidied request.

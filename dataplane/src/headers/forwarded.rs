@@ -9,6 +9,9 @@ pub static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for"
 /// `x-forwarded-proto`.
 pub static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
+/// `x-envoy-external-address`: the client's address, as the edge trusts it. Only a gateway sets it.
+pub static EXTERNAL_ADDRESS: HeaderName = HeaderName::from_static("x-envoy-external-address");
+
 /// Appends the peer's address, so that the header's last entry is always the proxy's own observation.
 pub fn append_forwarded_for(headers: &mut HeaderMap, peer: IpAddr) {
     let mut joined: Vec<u8> = Vec::new();
@@ -30,6 +33,24 @@ pub fn append_forwarded_for(headers: &mut HeaderMap, peer: IpAddr) {
 /// Sets the scheme the client used; what the client itself says about it is replaced.
 pub fn set_forwarded_proto(headers: &mut HeaderMap, scheme: &'static str) {
     headers.insert(&FORWARDED_PROTO, HeaderValue::from_static(scheme));
+}
+
+/// Says who the client is, for whoever is behind the edge.
+pub fn set_external_address(headers: &mut HeaderMap, client: IpAddr) {
+    if let Ok(value) = HeaderValue::from_str(&client.to_canonical().to_string()) {
+        headers.insert(&EXTERNAL_ADDRESS, value);
+    }
+}
+
+/// The client's address as a gateway says it: `x-envoy-external-address`, else the last entry of `x-forwarded-for`,
+/// else the gateway itself. Believe nobody else.
+pub fn address_by_gateway(headers: &HeaderMap, gateway: IpAddr) -> IpAddr {
+    let mut said = headers.get_all(&EXTERNAL_ADDRESS).iter();
+    match (said.next(), said.next()) {
+        (Some(address), None) => address.to_str().ok().and_then(|text| text.parse().ok()),
+        _ => None,
+    }
+    .unwrap_or_else(|| client_address(headers, gateway, 1))
 }
 
 /// The client's address: with `trusted` proxies in front, the `trusted`-th entry from the right of the

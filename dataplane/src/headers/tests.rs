@@ -177,6 +177,42 @@ fn the_clients_address() {
 }
 
 #[test]
+fn the_clients_address_by_a_gateways_word() {
+    let gateway: IpAddr = "10.0.0.1".parse().unwrap();
+    for (said, expected) in [
+        (&[][..], "10.0.0.1"),
+        (&[("x-forwarded-for", "203.0.113.9,192.0.2.7")], "192.0.2.7"),
+        (
+            &[
+                ("x-forwarded-for", "203.0.113.9,192.0.2.7"),
+                ("x-envoy-external-address", "203.0.113.9"),
+            ],
+            "203.0.113.9",
+        ),
+        (
+            &[
+                ("x-forwarded-for", "192.0.2.7"),
+                ("x-envoy-external-address", "nobody"),
+            ],
+            "192.0.2.7",
+        ),
+        (
+            &[
+                ("x-envoy-external-address", "203.0.113.8"),
+                ("x-envoy-external-address", "203.0.113.9"),
+            ],
+            "10.0.0.1",
+        ),
+    ] {
+        let found = address_by_gateway(&headers(said), gateway);
+        assert_eq!(found.to_string(), expected, "{said:?}");
+    }
+    let mut map = headers(&[("x-envoy-external-address", "1.2.3.4")]);
+    set_external_address(&mut map, "::ffff:203.0.113.9".parse().unwrap());
+    assert_eq!(shown(&map), ["x-envoy-external-address: 203.0.113.9"]);
+}
+
+#[test]
 fn the_peer_is_appended() {
     let mut map = HeaderMap::new();
     append_forwarded_for(&mut map, "::ffff:192.0.2.1".parse().unwrap());

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use dataplane::config::ForwardedPath;
 use dataplane::telemetry::{AccessLog, RequestMetrics, TcpMetrics};
 use dataplane::upstream::Limits as UpstreamLimits;
 use dataplane::{Access, Forwarder, PolicyStore, ProxyContext, Role, Upstreams};
@@ -121,6 +122,18 @@ impl Sidecar {
         app: (SocketAddr, AppProtocol),
         documents: &str,
     ) -> Self {
+        let settings = (Access::default(), ForwardedPath::default());
+        Self::start_with(ca, account, app, documents, settings)
+    }
+
+    /// The same, with settings of the process file.
+    pub(super) fn start_with(
+        ca: &Ca,
+        account: &str,
+        app: (SocketAddr, AppProtocol),
+        documents: &str,
+        (access, path): (Access, ForwardedPath),
+    ) -> Self {
         let (writer, material) = ca.material(account);
         let workload = Workload {
             name: account.to_owned(),
@@ -148,7 +161,8 @@ impl Sidecar {
             tcp: TcpMetrics::new(&registry, &metrics, 100).unwrap(),
             material: material.clone(),
             forwarder: Forwarder::new(Upstreams::new(material, UpstreamLimits::default())),
-            access: Access::default(),
+            access,
+            path,
             metrics,
             access_log: AccessLog::off(),
             life: life.clone(),
