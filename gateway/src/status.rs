@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use dataplane::PolicyStore;
-use dataplane::decisions::Decisions;
 use dataplane::config::AuthorizationConfig;
+use dataplane::decisions::Decisions;
 use dataplane::identity_status::IdentityStatus;
 use dataplane::policy_store::PolicyStatus;
 use identity::keeper::IdentityKeeper;
