@@ -221,7 +221,6 @@ impl GatewayService {
             decisions,
             tokens: Tokens::new(&self.config.jwks, registry)?,
             mode: self.config.authorization.mode,
-            ..Access::default()
         };
         access.announce(registry)?;
         access.tokens.follow(store);

@@ -155,7 +155,6 @@ fn access(
         decisions,
         tokens: Tokens::new(&config.jwks, registry)?,
         mode: config.authorization.mode,
-        ..Access::default()
     };
     access.announce(registry)?;
     access.tokens.follow(store);
