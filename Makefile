@@ -1,6 +1,6 @@
 # make up      set up what is missing, build, run the demo mesh; leaves ./portcullis
 # make test    set up what tests need, run them all
-# make test-long  the same targets of tests/fuzz as make test, with 50 times as many inputs: many minutes
+# make test-long  the same targets of tests/fuzz as make test with 50 times as many inputs, and a million random sets of policies: many minutes
 # CONTRIBUTING.md has the rest.
 
 SHELL := /bin/sh
@@ -34,6 +34,7 @@ test: setup-test
 # FUZZ_ROUNDS (50) says how many times as many inputs as in `make test`, FUZZ_SEED (2) which ones.
 test-long: setup-test
 	$(CARGO) test --locked -p fuzz-targets --test stable -- --ignored --nocapture
+	$(CARGO) test --locked -p authz --test reference -- --ignored --nocapture
 
 lint: fmt clippy doc
 

@@ -62,6 +62,7 @@ mod dry_run;
 pub mod explain;
 pub mod facts;
 mod field;
+mod index;
 pub mod jwt;
 mod matcher;
 pub mod mtls;

@@ -29,6 +29,14 @@ impl Pattern {
         }
     }
 
+    /// The value, if it is the only one that matches (in the host reading, without regard to case).
+    pub(crate) fn as_exact(&self) -> Option<&str> {
+        match self {
+            Self::Exact(value) => Some(value),
+            Self::Present | Self::Prefix(_) | Self::Suffix(_) => None,
+        }
+    }
+
     /// The generic reading (principals, paths, SNI): case counts, and `*` needs at least one character.
     pub(crate) fn matches(&self, value: &[u8]) -> bool {
         match self {

@@ -6,6 +6,7 @@ use crate::{
     compile,
     decision::{Action, Ask, Custom, Decision, DryRun, DryRunAllow, RuleId, Verdict},
     facts::Facts,
+    index::RuleIndex,
     provider::Provider,
     rule::Rule,
 };
@@ -189,7 +190,7 @@ impl PolicySet {
         ]
         .into_iter()
         .chain(&self.tried_allow)
-        .flat_map(|index| &index.rules)
+        .flat_map(RuleIndex::rules)
     }
 
     /// Namespace and name of each policy that holds for the workload, in the order in which they are asked.
@@ -207,73 +208,5 @@ impl PolicySet {
     /// How many rules they have together.
     pub fn rules(&self) -> usize {
         self.every_rule().count()
-    }
-}
-
-/// A principal and the numbers of its rules, ascending.
-type NamedRules = (Box<str>, Box<[u32]>);
-
-/// The rules of one action: those that name exact principals are found by principal.
-#[derive(Debug, Clone, Default)]
-struct RuleIndex {
-    rules: Box<[Rule]>,
-    /// Sorted by principal.
-    by_principal: Box<[NamedRules]>,
-    /// The numbers of all other rules, ascending.
-    others: Box<[u32]>,
-}
-
-impl RuleIndex {
-    fn new(rules: Vec<Rule>) -> Self {
-        let mut by_principal = std::collections::BTreeMap::<Box<str>, Vec<u32>>::new();
-        let mut others = Vec::new();
-        for (number, rule) in (0_u32..).zip(&rules) {
-            let Some(principals) = rule.exact_principals() else {
-                others.push(number);
-                continue;
-            };
-            for principal in principals {
-                let numbers = by_principal.entry(principal.into()).or_default();
-                if numbers.last() != Some(&number) {
-                    numbers.push(number);
-                }
-            }
-        }
-        Self {
-            rules: rules.into(),
-            by_principal: by_principal
-                .into_iter()
-                .map(|(principal, numbers)| (principal, numbers.into()))
-                .collect(),
-            others: others.into(),
-        }
-    }
-
-    /// The first rule that matches, in the order of the documents.
-    fn first(&self, facts: &Facts<'_>, action: Action) -> Option<&RuleId> {
-        let rule = |number: u32| self.rules.get(usize::try_from(number).ok()?);
-        let first = |numbers: &[u32], before: u32| {
-            let mut candidates = numbers
-                .iter()
-                .copied()
-                .take_while(|number| *number < before);
-            candidates.find(|number| rule(*number).is_some_and(|rule| rule.matches(facts, action)))
-        };
-        let named = first(self.named(facts), u32::MAX);
-        first(&self.others, named.unwrap_or(u32::MAX))
-            .or(named)
-            .and_then(rule)
-            .map(|rule| &rule.id)
-    }
-
-    fn named(&self, facts: &Facts<'_>) -> &[u32] {
-        let Some(peer) = facts.peer else { return &[] };
-        let found = self
-            .by_principal
-            .binary_search_by(|(principal, _)| (**principal).cmp(peer.principal()));
-        match found.ok().and_then(|at| self.by_principal.get(at)) {
-            Some((_, numbers)) => numbers,
-            None => &[],
-        }
     }
 }

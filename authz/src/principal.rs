@@ -47,17 +47,6 @@ impl IdentityPattern {
         }
     }
 
-    /// The exact principal, if that is what this is.
-    pub(crate) fn exact_principal(&self) -> Option<&str> {
-        match self {
-            Self::Principal(Pattern::Exact(principal)) => Some(principal),
-            Self::Principal(_)
-            | Self::Namespace(_)
-            | Self::ServiceAccount { .. }
-            | Self::TrustDomain(..) => None,
-        }
-    }
-
     pub(crate) fn matches(&self, peer: &SpiffeId) -> bool {
         match self {
             Self::Principal(pattern) => pattern.matches(peer.principal().as_bytes()),

@@ -23,6 +23,16 @@ impl RequestPrincipal {
         Self { issuer, subject }
     }
 
+    /// What the issuer must be.
+    pub(crate) const fn issuer(&self) -> &Pattern {
+        &self.issuer
+    }
+
+    /// What the subject must be.
+    pub(crate) const fn subject(&self) -> &Pattern {
+        &self.subject
+    }
+
     /// Both claims must be texts that match; the star needs a text that is not empty.
     pub(crate) fn matches(&self, claims: &Claims) -> bool {
         let test = |pattern: &Pattern, claim: Option<&str>| {

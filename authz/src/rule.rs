@@ -3,7 +3,7 @@
 use crate::{
     decision::{Action, RuleId},
     facts::Facts,
-    field::{Check, Subject, Wants},
+    field::Check,
 };
 
 /// Fields of one `source` or `operation`, all of which must hold.
@@ -33,26 +33,5 @@ impl Rule {
         let all = |checks: &[Check]| checks.iter().all(|check| check.holds(facts, action));
         let any = |groups: &[AllOf]| groups.is_empty() || groups.iter().any(|group| all(group));
         any(&self.sources) && any(&self.operations) && all(&self.conditions)
-    }
-
-    /// The exact principals, without which the rule cannot match; `None` if it may match others too.
-    pub(crate) fn exact_principals(&self) -> Option<Vec<&str>> {
-        if self.sources.is_empty() {
-            return None;
-        }
-        let mut principals = Vec::new();
-        for source in &self.sources {
-            let exact = source
-                .iter()
-                .find_map(|check| match (&check.subject, check.wants) {
-                    (Subject::Identity(patterns), Wants::Match) => patterns
-                        .iter()
-                        .map(|pattern| pattern.exact_principal())
-                        .collect::<Option<Vec<_>>>(),
-                    _ => None,
-                });
-            principals.extend(exact?);
-        }
-        Some(principals)
     }
 }

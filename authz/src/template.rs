@@ -7,6 +7,10 @@ pub(crate) struct Template {
     head: Box<[Segment]>,
     /// What stands after `{**}`, which itself takes any text, also none and also `/`.
     rest: Option<Box<str>>,
+    /// What stands before the first operator: every path that fits begins with it.
+    start: Box<str>,
+    /// What stands behind the last operator: every path that fits ends with it.
+    end: Box<str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +54,9 @@ impl Template {
     pub(crate) fn parse(value: &str) -> Result<Self, TemplateError> {
         let path = value.strip_prefix('/').ok_or(TemplateError::NotAbsolute)?;
         let mut head = Vec::new();
+        // Literals hold no braces.
+        let start = value.split('{').next().unwrap_or_default();
+        let end = value.rsplit('}').next().unwrap_or_default();
         let mut segments = path.split('/');
         while let Some(segment) = segments.next() {
             match segment {
@@ -67,6 +74,8 @@ impl Template {
                     return Ok(Self {
                         head: head.into(),
                         rest: Some(rest.into()),
+                        start: start.into(),
+                        end: end.into(),
                     });
                 }
                 literal => {
@@ -78,7 +87,19 @@ impl Template {
         Ok(Self {
             head: head.into(),
             rest: None,
+            start: start.into(),
+            end: end.into(),
         })
+    }
+
+    /// What every path that fits begins with.
+    pub(crate) fn literal_start(&self) -> &str {
+        &self.start
+    }
+
+    /// What every path that fits ends with; it may overlap the start.
+    pub(crate) fn literal_end(&self) -> &str {
+        &self.end
     }
 
     /// Whether the whole canonical path fits.
