@@ -155,6 +155,7 @@ impl Request {
             method: &self.method,
             scheme: &self.scheme,
             headers: &self.headers,
+            claims: None,
         }
     }
 }

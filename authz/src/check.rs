@@ -2,6 +2,7 @@
 
 mod peers;
 mod providers;
+mod tokens;
 
 use identity::id::SpiffeId;
 use policies::{
@@ -21,6 +22,7 @@ pub fn check(documents: &DocumentSet, registry: &Registry, mesh: &Mesh) -> Vec<D
     let mut found = compile::findings(documents, mesh);
     peers::check(documents, mesh, &mut found);
     providers::check(documents, registry, mesh, &mut found);
+    tokens::check(documents, &mut found);
     identities(registry, &mut found);
     found.sort_by(|a, b| (&a.at, a.code).cmp(&(&b.at, b.code)));
     found.dedup();

@@ -56,3 +56,9 @@ impl Claims {
         &self.0
     }
 }
+
+impl policies::route::TokenClaims for Claims {
+    fn any(&self, path: &[Box<str>], test: &mut dyn FnMut(&str) -> bool) -> bool {
+        Self::any(self, path.iter().map(|name| &**name), test)
+    }
+}

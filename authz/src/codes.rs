@@ -25,6 +25,8 @@ policies::codes! {
     SEVERAL_PROVIDERS = "PC0414";
     /// A `targetRef` to a Gateway that no document gives workloads.
     GATEWAY_NOBODY_IS = "PC0415";
+    /// A key set in a document that verifies no token.
+    USELESS_KEYS = "PC0416";
 
     /// A PeerAuthentication with a selector in the root namespace, which Istio never applies.
     ROOT_SELECTOR_WITHOUT_EFFECT = "PC0420";

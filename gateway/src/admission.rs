@@ -40,6 +40,7 @@ pub(crate) async fn admit<'s>(
         Ok(mut admitted) => {
             exchange.record.admission(&admitted.note);
             exchange.changes = std::mem::take(&mut admitted.response);
+            judged.request.token.clone_from(&admitted.token);
             Ok(admitted)
         }
         Err(refused) => {

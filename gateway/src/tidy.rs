@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use authz::jwt::VerifiedToken;
 use authz::path::normalize;
 use dataplane::config::ForwardedPath;
 use dataplane::headers::{
@@ -15,7 +16,7 @@ use dataplane::local_reply::is_grpc;
 use http::header::{EXPECT, HOST};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use policies::mesh::PathNormalization;
-use policies::route::RequestView;
+use policies::route::{RequestView, TokenClaims};
 
 use crate::connection::Connection;
 use crate::gateway::EdgeRules;
@@ -45,6 +46,8 @@ pub(crate) struct Tidied {
     pub(crate) grpc: bool,
     /// The client waits for `100 Continue`.
     pub(crate) expects_continue: bool,
+    /// Its verified token, once RequestAuthentication has looked at it.
+    pub(crate) token: Option<Arc<VerifiedToken>>,
     /// What was read of the body already.
     pub(crate) preview: Preview,
     /// `x-request-id`.
@@ -102,6 +105,7 @@ impl Tidied {
         Ok(Self {
             grpc: is_grpc(&headers),
             expects_continue: head.expects_continue,
+            token: None,
             preview: Preview::default(),
             method,
             host,
@@ -126,6 +130,10 @@ impl Tidied {
             method: self.method.as_str(),
             scheme: connection.scheme(),
             headers: &self.headers,
+            claims: self
+                .token
+                .as_deref()
+                .map(|token| -> &dyn TokenClaims { &token.claims }),
         }
     }
 

@@ -57,6 +57,7 @@ fn view<'a>(host: &'a str, path: &'a str, headers: &'a HeaderMap) -> RequestView
         method: "GET",
         scheme: "http",
         headers,
+        claims: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The route table of one proxy: which rule answers a request, and what it says.
 
 mod action;
+mod claims;
 mod compile;
 mod explain;
 mod headers;
@@ -17,6 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use action::{DirectResponse, Redirect, RouteAction, WeightedCluster, WeightedClusters};
+pub(crate) use claims::ClaimPath;
+pub use claims::TokenClaims;
 pub(crate) use compile::{
     MESH, Owners, bound_hosts, is_bound_to_mesh, qualified_gateway, server_host,
 };
@@ -76,6 +79,8 @@ pub struct RequestView<'a> {
     pub scheme: &'a str,
     /// The request's headers.
     pub headers: &'a http::HeaderMap,
+    /// What its verified token says; a sidecar's routes look at none.
+    pub claims: Option<&'a dyn TokenClaims>,
 }
 
 /// One route: what to do with the requests that it matches.

@@ -166,6 +166,7 @@ proptest! {
                 method: request.method,
                 scheme: "http",
                 headers: &headers,
+                claims: None,
             });
             let Some(route) = found else { continue };
             let RouteAction::DirectResponse(answer) = &route.action else { panic!("an answer") };

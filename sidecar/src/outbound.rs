@@ -97,6 +97,7 @@ impl Outbound {
             method: request.method().as_str(),
             scheme: "http",
             headers: request.headers(),
+            claims: None,
         };
         let Some(route) = snapshot.routes.find(&view) else {
             return answer::local(exchange, &undeclared(&host));

@@ -24,6 +24,7 @@ fn cluster_of(snapshot: &Snapshot) -> ClusterIndex {
         method: "GET",
         scheme: "http",
         headers: &headers,
+        claims: None,
     });
     match &route.unwrap().action {
         RouteAction::Forward(clusters) => clusters.pick(0),

@@ -25,6 +25,17 @@ pub(super) fn covers(general: &Condition, special: &Condition) -> bool {
                 .filter(|(other, _)| other == name);
             own.any(|(_, own)| excludes(own, unwanted))
         })
+        && general.claims.iter().all(|(claim, wanted)| {
+            let mut own = special.claims.iter().filter(|(other, _)| other == claim);
+            own.any(|(_, own)| value_covers(wanted, own))
+        })
+        && general.without_claims.iter().all(|(claim, unwanted)| {
+            let mut own = special
+                .without_claims
+                .iter()
+                .filter(|(other, _)| other == claim);
+            own.any(|(_, own)| value_covers(own, unwanted))
+        })
         && general.query_params.iter().all(|(name, wanted)| {
             let mut own = special
                 .query_params

@@ -156,8 +156,6 @@ codes! {
     INVALID_DELEGATE = "PC0123";
     /// A field that has no meaning where it stands, and that Istio refuses there.
     FIELD_OUT_OF_PLACE = "PC0124";
-    /// Matches on claims of tokens are not in force.
-    CLAIM_MATCH_NOT_IN_FORCE = "PC0125";
     /// Checks of certificates that clients show to a gateway are not in force.
     CLIENT_CERTIFICATE_NOT_IN_FORCE = "PC0126";
     /// More than one MeshConfig in a set.

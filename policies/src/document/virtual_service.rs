@@ -79,8 +79,31 @@ impl Document for VirtualService {
         } else {
             check_delegate(f, &document);
         }
+        check_claims(f, &document);
         f.any_of(&["http", "tls", "tcp"]);
         Some(document)
+    }
+}
+
+/// Sidecars route by no claims: they have no token of the calls that go out (Istio refuses it too).
+fn check_claims(f: &Fields<'_>, document: &VirtualService) {
+    let matches = document.http.iter().flat_map(|rule| &rule.matches);
+    for found in matches {
+        let gateways = if found.gateways.is_empty() {
+            &document.gateways
+        } else {
+            &found.gateways
+        };
+        let for_mesh = gateways.is_empty() || gateways.iter().any(|name| name.value == "mesh");
+        if let Some(claim) = found.first_claim().filter(|_| for_mesh) {
+            let message =
+                "a match on claims of tokens is for gateways only, and this one is for `mesh`";
+            let (at, path) = (claim.at.clone(), &claim.path);
+            f.report(
+                Diagnostic::error(codes::FIELD_OUT_OF_PLACE, at, path, message)
+                    .with_help("bind the match, or the document, to gateways with `gateways`"),
+            );
+        }
     }
 }
 

@@ -86,6 +86,8 @@ fn mismatches(condition: &Condition, request: &RequestView<'_>) -> Vec<Mismatch>
         port,
         headers,
         without_headers,
+        claims,
+        without_claims,
         query_params,
     } = condition;
     let mut found = Vec::new();
@@ -123,6 +125,19 @@ fn mismatches(condition: &Condition, request: &RequestView<'_>) -> Vec<Mismatch>
             let mut mismatch = mismatch(format!("withoutHeaders[{name}]"), wanted, value);
             mismatch.wanted = format!("not {}", mismatch.wanted);
             found.push(secret(name, mismatch));
+        }
+    }
+    // What a token says stays with its bearer: only the wanted value is told.
+    for (claim, wanted) in claims {
+        if !claim.holds(request.claims, wanted) {
+            found.push(mismatch(format!("headers[{claim}]"), wanted, None));
+        }
+    }
+    for (claim, wanted) in without_claims {
+        if claim.holds(request.claims, wanted) {
+            let mut mismatch = mismatch(format!("withoutHeaders[{claim}]"), wanted, None);
+            mismatch.wanted = format!("not {}", mismatch.wanted);
+            found.push(mismatch);
         }
     }
     for (name, wanted) in query_params {

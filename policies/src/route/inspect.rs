@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::matching::{Condition, Text};
 use super::rule_list::RuleList;
-use super::{HeaderOps, HttpRoute, Redirect, RouteTable, TableKind};
+use super::{ClaimPath, HeaderOps, HttpRoute, Redirect, RouteTable, TableKind};
 use crate::document::RedirectPort;
 use crate::host::HostPattern;
 use crate::raw::{REDACTED, is_secret_name};
@@ -100,6 +100,8 @@ impl ListedRoute<'_> {
             port,
             headers,
             without_headers,
+            claims,
+            without_claims,
             query_params,
         } = self.condition;
         let mut found = Map::new();
@@ -137,9 +139,20 @@ impl ListedRoute<'_> {
         let parameters = query_params
             .iter()
             .map(|(name, wanted)| (name.to_string(), text(wanted)));
+        let of_claims = |pairs: &[(ClaimPath, Text)]| -> Map<String, Value> {
+            let pair = |(claim, wanted): &(ClaimPath, Text)| (claim.to_string(), text(wanted));
+            pairs.iter().map(pair).collect()
+        };
+        let joined = |mut named: Map<String, Value>, claims: Map<String, Value>| {
+            named.extend(claims);
+            named
+        };
         for (field, map) in [
-            ("headers", named(headers)),
-            ("withoutHeaders", named(without_headers)),
+            ("headers", joined(named(headers), of_claims(claims))),
+            (
+                "withoutHeaders",
+                joined(named(without_headers), of_claims(without_claims)),
+            ),
             ("queryParams", parameters.collect()),
         ] {
             if !map.is_empty() {

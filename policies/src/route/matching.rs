@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderName};
 
-use super::RequestView;
+use super::{ClaimPath, RequestView};
 
 /// Conditions that must all hold.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +16,8 @@ pub(crate) struct Condition {
     pub(crate) port: Option<u16>,
     pub(crate) headers: Box<[(HeaderName, Text)]>,
     pub(crate) without_headers: Box<[(HeaderName, Text)]>,
+    pub(crate) claims: Box<[(ClaimPath, Text)]>,
+    pub(crate) without_claims: Box<[(ClaimPath, Text)]>,
     pub(crate) query_params: Box<[(Box<str>, Text)]>,
 }
 
@@ -76,6 +78,14 @@ impl Condition {
                 .iter()
                 .all(|(name, text)| !any_value_or_empty(request.headers, name, text))
             && self
+                .claims
+                .iter()
+                .all(|(claim, text)| claim.holds(request.claims, text))
+            && !self
+                .without_claims
+                .iter()
+                .any(|(claim, text)| claim.holds(request.claims, text))
+            && self
                 .query_params
                 .iter()
                 .all(|(name, text)| query_param(request.query, name, text))
@@ -100,6 +110,8 @@ impl Condition {
             && self.port.is_none()
             && self.headers.is_empty()
             && self.without_headers.is_empty()
+            && self.claims.is_empty()
+            && self.without_claims.is_empty()
             && self.query_params.is_empty()
     }
 }

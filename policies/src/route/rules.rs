@@ -9,7 +9,7 @@ use regex::bytes;
 use super::matching::{Condition, Text};
 use super::rule_list::CompiledRule;
 use super::{
-    DirectResponse, HeaderOps, HttpRoute, PathRewrite, Redirect, Rewrite, RouteAction,
+    ClaimPath, DirectResponse, HeaderOps, HttpRoute, PathRewrite, Redirect, Rewrite, RouteAction,
     WeightedCluster, WeightedClusters,
 };
 use crate::cluster::{ClusterBuilder, ClusterIndex};
@@ -244,6 +244,14 @@ pub(crate) fn condition(
             .filter_map(|(name, found)| Some((name.parse().ok()?, text_of(found, Case::Exact))))
             .collect()
     };
+    let claims = |headers: &BTreeMap<String, Spanned<StringMatch>>| {
+        headers
+            .iter()
+            .filter_map(|(name, found)| {
+                Some((ClaimPath::parse(name)?, text_of(found, Case::Exact)))
+            })
+            .collect()
+    };
     Condition {
         uri: found.uri.as_ref().map(|uri| text_of(uri, uri_case)),
         scheme: plain(&found.scheme),
@@ -257,6 +265,8 @@ pub(crate) fn condition(
             .filter(|_| listener.port.is_none()),
         headers: headers(&found.headers),
         without_headers: headers(&found.without_headers),
+        claims: claims(&found.headers),
+        without_claims: claims(&found.without_headers),
         query_params: found
             .query_params
             .iter()

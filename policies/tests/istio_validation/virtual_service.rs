@@ -268,15 +268,15 @@ const DOCUMENTS: &[Case] = &[
         "claims without gateway",
         "{hosts: [foo.bar], gateways: [mesh], http: [{route: [{destination: {host: foo.baz}}], match: [{headers: {'@request.auth.claims.foo': {exact: bar}}}]}]}",
         Refuses,
-        "PC0125",
+        "PC0124",
         "",
     ),
     (
         "claims at a gateway",
         "{hosts: [foo.bar], gateways: [gw], http: [{route: [{destination: {host: foo.baz}}], match: [{headers: {'@request.auth.claims.foo': {exact: bar}}}]}]}",
         Accepts,
-        "PC0125",
-        "not in force: tokens are not read yet",
+        "",
+        "",
     ),
     (
         "exported to its namespace",

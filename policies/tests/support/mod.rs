@@ -107,6 +107,7 @@ pub(crate) fn with_headers<'a>(
         method: "GET",
         scheme: "http",
         headers,
+        claims: None,
     }
 }
 

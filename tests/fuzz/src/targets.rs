@@ -6,6 +6,7 @@ mod fixes;
 mod names;
 mod paths;
 mod router;
+mod tokens;
 
 pub use authorization::authorization;
 pub use documents::documents;
@@ -13,6 +14,7 @@ pub use fixes::fixes;
 pub use names::{join_token, spiffe_id, trust_bundle};
 pub use paths::paths;
 pub use router::router;
+pub use tokens::tokens;
 
 /// What a target eats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,12 @@ pub const ALL: &[Target] = &[
         food: Food::Line,
         rounds: 100_000,
         run: paths,
+    },
+    Target {
+        name: "tokens",
+        food: Food::Line,
+        rounds: 50_000,
+        run: tokens,
     },
     Target {
         name: "spiffe_id",

@@ -7,6 +7,7 @@ use crate::diagnostic::{Diagnostic, codes};
 use crate::document::string_match::{PathMatch, ValueMatch};
 use crate::document::virtual_service::gateway_refs;
 use crate::document::{Spanned, StringMatch};
+use crate::route::ClaimPath;
 use crate::yaml::shortened;
 
 /// Istio's `HTTPMatchRequest`; all conditions must hold.
@@ -24,9 +25,9 @@ pub struct HttpMatch {
     pub method: Option<Spanned<StringMatch>>,
     /// `authority`: with the port if the client sent one.
     pub authority: Option<Spanned<StringMatch>>,
-    /// `headers`, names in lower case.
+    /// `headers`, names in lower case; those of claims as they are written.
     pub headers: BTreeMap<String, Spanned<StringMatch>>,
-    /// `withoutHeaders`, names in lower case.
+    /// `withoutHeaders`, names in lower case; those of claims as they are written.
     pub without_headers: BTreeMap<String, Spanned<StringMatch>>,
     /// `queryParams`.
     pub query_params: BTreeMap<String, Spanned<StringMatch>>,
@@ -83,6 +84,14 @@ impl Decode for HttpMatch {
     }
 }
 
+impl HttpMatch {
+    /// Where a claim of a token is asked for first; such a match is for gateways.
+    pub(crate) fn first_claim(&self) -> Option<&Spanned<StringMatch>> {
+        let mut all = self.headers.iter().chain(&self.without_headers);
+        all.find_map(|(name, found)| ClaimPath::is_meant(name).then_some(found))
+    }
+}
+
 fn check_uri(f: &Fields<'_>, found: &HttpMatch) {
     let Some(uri) = &found.uri else { return };
     if let StringMatch::Exact(text) | StringMatch::Prefix(text) = &uri.value
@@ -108,7 +117,13 @@ fn headers(f: &mut Fields<'_>, field: &'static str) -> BTreeMap<String, Spanned<
         if is_header(&cursor, name)
             && let Some(ValueMatch(found)) = found
         {
-            matches.insert(name.to_ascii_lowercase(), cursor.spanned(found));
+            // Names of claims have a case, names of headers have none.
+            let name = if ClaimPath::is_meant(name) {
+                name.to_owned()
+            } else {
+                name.to_ascii_lowercase()
+            };
+            matches.insert(name, cursor.spanned(found));
         }
     }
     matches
@@ -122,12 +137,13 @@ fn is_header(cursor: &Cursor<'_>, name: &str) -> bool {
         cursor.context.report(diagnostic);
         false
     };
-    if name.starts_with("@request.auth.") {
-        let message = format!(
-            "`{}`: matches on token claims are not in force, and a security field is never ignored",
-            shortened(name)
-        );
-        return error(codes::CLAIM_MATCH_NOT_IN_FORCE, message, None);
+    if ClaimPath::is_meant(name) {
+        if ClaimPath::parse(name).is_some() {
+            return true;
+        }
+        let message = format!("`{}` is not a claim of a token", shortened(name));
+        let help = "write `@request.auth.claims.group`, or `@request.auth.claims[group]`";
+        return error(codes::INVALID_VALUE, message, Some(help));
     }
     let instead = match name {
         ":path" => Some("use `uri`"),

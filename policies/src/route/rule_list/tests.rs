@@ -106,6 +106,7 @@ fn view<'a>(path: &'a str, headers: &'a HeaderMap) -> RequestView<'a> {
         method: "GET",
         scheme: "http",
         headers,
+        claims: None,
     }
 }
 

@@ -309,6 +309,7 @@ pub fn router(bytes: &[u8]) {
             method: request.method,
             scheme: "http",
             headers: &headers,
+            claims: None,
         };
         let found = compiled
             .routes
