@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -20,7 +20,9 @@ const PAGE_PATIENCE: Duration = Duration::from_mins(1);
 
 /// The body of a successful `GET path` that may be large.
 pub(crate) async fn get_large(address: SocketAddr, path: &str) -> Result<Bytes, String> {
-    let asked = tokio::time::timeout(PAGE_PATIENCE, ask(address, path, LARGEST_PAGE)).await;
+    let request = http::Request::get(path);
+    let asked = ask(address, request, Bytes::new(), LARGEST_PAGE);
+    let asked = tokio::time::timeout(PAGE_PATIENCE, asked).await;
     let (status, body) = asked.map_err(|_elapsed| format!("{address}{path} takes too long"))??;
     if status.is_success() {
         Ok(body)
@@ -35,7 +37,24 @@ pub(crate) async fn get(
     address: SocketAddr,
     path: &str,
 ) -> Result<(http::StatusCode, Bytes), String> {
-    match tokio::time::timeout(PATIENCE, ask(address, path, LARGEST)).await {
+    in_time(address, http::Request::get(path), Bytes::new()).await
+}
+
+/// The status and body of `POST path` with a body; an error in words.
+pub(crate) async fn post(
+    address: SocketAddr,
+    path: &str,
+    body: Bytes,
+) -> Result<(http::StatusCode, Bytes), String> {
+    in_time(address, http::Request::post(path), body).await
+}
+
+async fn in_time(
+    address: SocketAddr,
+    request: http::request::Builder,
+    body: Bytes,
+) -> Result<(http::StatusCode, Bytes), String> {
+    match tokio::time::timeout(PATIENCE, ask(address, request, body, LARGEST)).await {
         Ok(answer) => answer,
         Err(_elapsed) => Err(format!(
             "no answer from {address} within {} s",
@@ -55,7 +74,8 @@ pub(crate) async fn get_json(address: SocketAddr, path: &str) -> Result<serde_js
 
 async fn ask(
     address: SocketAddr,
-    path: &str,
+    request: http::request::Builder,
+    body: Bytes,
     largest: usize,
 ) -> Result<(http::StatusCode, Bytes), String> {
     let words = |error: &dyn std::error::Error| format!("{address}: {error}");
@@ -66,10 +86,10 @@ async fn ask(
         .await
         .map_err(|error| words(&error))?;
     let driver = tokio::spawn(connection);
-    let request = http::Request::get(path)
+    let request = request
         .header(http::header::HOST, address.to_string())
         .header(http::header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
+        .body(Full::new(body))
         .map_err(|error| words(&error))?;
     let answer = sender
         .send_request(request)

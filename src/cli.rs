@@ -131,6 +131,12 @@ Checked, written and waited for as `apply` does it.")]
     /// Check policy documents: every mistake with its place and its cure
     #[command(after_help = crate::lint::args::EXAMPLES)]
     Lint(crate::lint::args::Lint),
+    /// Say why a request was or would be allowed or denied, and what would change that
+    #[command(after_help = crate::explain::args::EXAMPLES)]
+    Explain(crate::explain::args::Explain),
+    /// Say who may do something at a workload, and by which rule
+    #[command(after_help = crate::who_can::EXAMPLES)]
+    WhoCan(crate::who_can::WhoCan),
     /// Explain a finding's code, with a wrong and a right example
     #[command(after_help = crate::explain_code::EXAMPLES)]
     ExplainCode(crate::explain_code::ExplainCode),
@@ -325,7 +331,7 @@ pub(crate) struct Route {
 }
 
 /// `name=value`, or `name: value` as curl has it.
-fn header(text: &str) -> Result<(String, String), String> {
+pub(crate) fn header(text: &str) -> Result<(String, String), String> {
     let place = text.find(['=', ':']);
     let (name, value) = place
         .and_then(|place| text.split_at_checked(place))

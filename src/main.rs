@@ -13,6 +13,7 @@ mod down;
 mod endpoints;
 mod env;
 mod exit;
+mod explain;
 mod explain_code;
 mod get;
 mod inputs;
@@ -24,6 +25,7 @@ mod parent;
 mod policy;
 mod ports;
 mod process_files;
+mod processes;
 mod record;
 mod route;
 mod run;
@@ -32,6 +34,7 @@ mod status;
 mod terminal;
 mod up;
 mod version;
+mod who_can;
 
 use std::process::ExitCode;
 
@@ -67,6 +70,8 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Apply(args) => apply::run(&args),
         Command::Delete(args) => delete::run(&args),
         Command::Lint(args) => lint::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::WhoCan(args) => who_can::run(&args),
         Command::ExplainCode(args) => explain_code::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Version(args) => version::run(&args),

@@ -1,6 +1,5 @@
 //! Waiting until every process of a mesh has the documents in force that stand on the disk, or refuses them.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use runtime::documents::EditionId;
@@ -12,10 +11,8 @@ use super::write::Written;
 use crate::admin_port;
 use crate::directory::MeshDir;
 use crate::exit::Failure;
-use crate::lock;
 use crate::mesh_set::Readers;
-use crate::ports;
-use crate::record::{Kind, Record};
+use crate::processes::{Process, of_mesh};
 
 /// How often the processes are asked.
 const GLANCE: Duration = Duration::from_millis(40);
@@ -48,13 +45,6 @@ pub(super) enum State {
     Behind,
 }
 
-/// A process to ask.
-struct Part {
-    name: String,
-    admin: Option<SocketAddr>,
-    readers: Readers,
-}
-
 /// Asks until every reader of these sets has what stands on the disk, one of them refuses it, or time is over.
 ///
 /// Others may write to the directories too (`run` declares endpoints), so what stands on the disk is read again each time.
@@ -74,7 +64,7 @@ pub(super) async fn until_in_force(
                 all_told = false;
                 continue;
             };
-            for part in parts(dir, *readers)? {
+            for part in of_mesh(dir, *readers)? {
                 let mut state = ask(&part, edition.id).await;
                 state.milliseconds = begun.elapsed().as_millis();
                 all_told &= state.state != State::Behind;
@@ -95,53 +85,7 @@ pub(super) async fn until_in_force(
     }
 }
 
-/// The running processes that read a set.
-fn parts(dir: &MeshDir, readers: Readers) -> Result<Vec<Part>, Failure> {
-    let record = Record::of_running(dir)?;
-    let wanted = |kind: Kind| match readers {
-        Readers::Ca => kind == Kind::Ca,
-        Readers::Proxies => matches!(kind, Kind::Gateway | Kind::Sidecar),
-    };
-    let mut parts: Vec<Part> = record
-        .parts
-        .iter()
-        .filter(|part| wanted(part.kind))
-        .map(|part| Part {
-            name: part.name.clone(),
-            admin: part.ports.get("admin").copied(),
-            readers,
-        })
-        .collect();
-    if readers == Readers::Proxies {
-        parts.extend(runs(dir));
-    }
-    Ok(parts)
-}
-
-/// The sidecars of programs under `portcullis run`.
-fn runs(dir: &MeshDir) -> Vec<Part> {
-    let Ok(homes) = std::fs::read_dir(dir.runs()) else {
-        return Vec::new();
-    };
-    let names = homes.filter_map(|home| home.ok()?.file_name().into_string().ok());
-    let alive = names.filter(|name| {
-        let lock = lock::path_in(&dir.run(name), "run");
-        matches!(lock::holder(&lock), Ok(Some(_)))
-    });
-    alive
-        .filter_map(|name| {
-            // Before it has its ports it has not read anything, and will read what stands there.
-            let admin = *ports::published(&dir.run(&name).join("state"))?.get("admin")?;
-            Some(Part {
-                name: format!("run {name}"),
-                admin: Some(admin),
-                readers: Readers::Proxies,
-            })
-        })
-        .collect()
-}
-
-async fn ask(part: &Part, edition: EditionId) -> PartState {
+async fn ask(part: &Process, edition: EditionId) -> PartState {
     let mut state = PartState {
         name: part.name.clone(),
         state: State::Behind,
