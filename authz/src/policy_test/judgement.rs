@@ -2,14 +2,14 @@
 
 use std::{fmt, time::SystemTime};
 
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use policies::document::{
     Meta,
-    policy_test::{DecidedBy, Outcome, TestProtocol, TestRequest},
+    policy_test::{DecidedBy, Outcome, TestRequest},
 };
 
 use super::Subject;
-use crate::{claims::Claims, decision::RuleId, mtls::MtlsMode, path::PathError};
+use crate::{claims::Claims, decision::RuleId, jwt::TokenError, mtls::MtlsMode, path::PathError};
 
 /// What becomes of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub enum Reason<'a> {
     /// The provider that this CUSTOM rule asks allows, and nothing else has a say.
     ProviderAllows(&'a RuleId),
     /// The token is not accepted, in the words of the answer.
-    Token(String),
+    Token(TokenError),
     /// This rule matches.
     Matches(&'a RuleId),
     /// No ALLOW policy selects the workload.
@@ -140,7 +140,7 @@ impl fmt::Display for Reason<'_> {
             }
             Self::Path(error) => write!(f, "{error}: the client gets 400"),
             Self::NobodyToAsk => f.write_str(
-                "a CUSTOM rule matches, and nobody can be asked: its provider is not one of the mesh, or the workload has more than one",
+                "a CUSTOM rule matches, and nobody can be asked: its provider is not one of the mesh, the workload has more than one, or it judges no connections",
             ),
             Self::Asks(provider) => write!(
                 f,
@@ -150,7 +150,11 @@ impl fmt::Display for Reason<'_> {
             Self::ProviderAllows(_) => {
                 f.write_str("the provider allows, and no ALLOW policy selects the workload")
             }
-            Self::Token(error) => write!(f, "the token is not accepted: {error}"),
+            Self::Token(error) => write!(
+                f,
+                "the token is not accepted, with {}: {error}",
+                error.status().as_u16()
+            ),
             Self::Matches(rule) => write!(f, "the {} rule matches", rule.action),
             Self::NoAllowPolicy => f.write_str("no ALLOW policy selects the workload"),
             Self::NoneMatches => {
@@ -171,16 +175,20 @@ impl Subject {
         let Some(payload) = &request.claims else {
             return Ok(None);
         };
-        if self.tokens.is_empty() {
-            return Ok(Some(Claims::new(payload.clone(), &[])));
-        }
         // Istio: `bypass_cors_preflight`.
-        if request.protocol != TestProtocol::Tcp && is_preflight(&request.method, &request.headers)
-        {
+        let preflight = is_preflight(&request.method, &request.headers);
+        if !self.tokens.is_empty() && preflight {
             return Ok(None);
         }
-        let _ = now;
-        Ok(Some(Claims::new(payload.clone(), &[])))
+        let claims = self.tokens.accepts(payload, now);
+        claims.map(Some).map_err(|error| Judgement {
+            outcome: if error.status() == StatusCode::UNAUTHORIZED {
+                Outcome::Unauthenticated
+            } else {
+                Outcome::Deny
+            },
+            ..Judgement::denied(Reason::Token(error))
+        })
     }
 }
 
