@@ -175,7 +175,6 @@ impl Sidecar {
         let timeouts = Timeouts {
             handshake: Duration::from_secs(2),
             request_head: Duration::from_secs(1),
-            tcp_idle: Duration::from_secs(4),
             ..Timeouts::default()
         };
         let port = Port {
@@ -238,6 +237,23 @@ impl Sidecar {
         let places = Arc::new(Semaphore::new(1000));
         tokio::spawn(accept(listener, places, self.life.clone(), serve));
         address
+    }
+
+    /// The same sidecar, with a TCP port of these `timeouts` in the place of its inbound one.
+    pub(super) fn tcp_port(mut self, timeouts: &Timeouts, app: SocketAddr) -> Self {
+        let (listener, address) = listener();
+        let port = Port {
+            port: 8080,
+            protocol: AppProtocol::Tcp,
+            listen: address,
+            app,
+        };
+        let inbound = Arc::new(TcpInbound::new(Arc::clone(&self.proxy), timeouts, &port));
+        let serve = move |tcp, remote| Arc::clone(&inbound).serve(tcp, remote);
+        let places = Arc::new(Semaphore::new(1000));
+        tokio::spawn(accept(listener, places, self.life.clone(), serve));
+        self.inbound = address;
+        self
     }
 
     /// Puts other documents in force.
