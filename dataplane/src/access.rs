@@ -117,7 +117,8 @@ impl Access {
                 Ask::Nobody => Err(Objection::nobody(&custom)),
                 Ask::Provider(provider) => {
                     let check = caller.check(None);
-                    let answer = self.providers.check(snapshot, provider, check).await;
+                    // Boxed: a connection keeps its future for all its life, and few are asked about.
+                    let answer = Box::pin(self.providers.check(snapshot, provider, check)).await;
                     Objection::of(provider, answer).map(|_| provider)
                 }
             };

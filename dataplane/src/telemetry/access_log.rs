@@ -13,6 +13,10 @@ pub type AccessLog = LineLog<AccessLine>;
 
 /// One line of the access log.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every line is a request's, and each is boxed on its way"
+)]
 pub enum AccessLine {
     /// A request.
     Request(AccessRecord),

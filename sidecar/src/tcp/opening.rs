@@ -68,9 +68,10 @@ impl Opening {
         tcp: &mut TcpStream,
         silence: Duration,
     ) -> io::Result<Self> {
-        match timeout(silence, tcp.readable()).await {
-            Ok(readable) => {
-                readable?;
+        // A look at the first byte, since readiness alone may be a false alarm.
+        match timeout(silence, tcp.peek(&mut [0])).await {
+            Ok(looked) => {
+                looked?;
                 Self::read(tcp).await
             }
             Err(_elapsed) => Ok(Self {
