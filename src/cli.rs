@@ -143,6 +143,9 @@ Checked, written and waited for as `apply` does it.")]
     /// Test policies
     #[command(after_help = crate::policy::EXAMPLES)]
     Policy(crate::policy::Policy),
+    /// Let other proxies ask our policies
+    #[command(after_help = crate::authz::EXAMPLES)]
+    Authz(crate::authz::Authz),
     /// Print the versions of the command and of the running parts
     #[command(after_help = "\
 Examples:

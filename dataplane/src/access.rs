@@ -91,7 +91,8 @@ impl Access {
             self.decisions.asked(snapshot, custom.by);
             Box::pin(self.consult(snapshot, caller, request, custom, &mut admitted)).await?;
         }
-        if !snapshot.tokens.is_empty() {
+        admitted.token = request.verified();
+        if admitted.token.is_none() && !snapshot.tokens.is_empty() {
             admitted.token = Box::pin(self.authenticate(snapshot, caller, request)).await?;
         }
         let facts = facts(caller, request, admitted.claims());

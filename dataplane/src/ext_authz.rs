@@ -20,7 +20,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ::http::header::HeaderMap;
+use ::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use ::http::{Method, Request, Response, StatusCode, Version};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -34,7 +34,7 @@ pub use provider::Providers;
 pub use query::QueryChange;
 
 use crate::forward::{ForwardBody, Forwarder};
-use crate::local_reply::{LocalReply, is_grpc};
+use crate::local_reply::LocalReply;
 use crate::snapshot::Snapshot;
 use crate::telemetry::ResponseFlags;
 use crate::upstream::{Limits, UpstreamProtocol, Upstreams};
@@ -94,7 +94,8 @@ pub struct WantedBody {
 pub enum CheckAnswer {
     /// The request goes on, changed like this.
     Allow(Box<Allowed>),
-    /// The provider's own answer for the client: `ext_authz_denied`, flag UAEX.
+    /// The provider's own answer for the client: `ext_authz_denied`, flag UAEX. Callers of gRPC are to get its status
+    /// as a gRPC status.
     Deny(Box<Response<Bytes>>),
     /// The provider did not answer, and may not be missing: what the client gets. `ext_authz_error`, flag UAEX.
     Failed(Box<LocalReply>),
@@ -293,33 +294,14 @@ const fn unanswered(status: StatusCode) -> LocalReply {
     )
 }
 
-/// A provider's denial as the client gets it: gRPC callers get a gRPC status (Envoy).
-fn denial(
-    answer: Response<Bytes>,
-    changes: &[HeaderChange],
-    request: &HeaderMap,
-) -> Response<Bytes> {
-    let mut answer = if is_grpc(request) {
-        let mut reply = unanswered(answer.status());
-        reply.body = String::from_utf8_lossy(answer.body()).into_owned().into();
-        let mut grpc = reply.grpc();
-        // The body is the gRPC message now; what describes it as a body would be wrong.
-        let kept = changes.iter().filter(|change| {
-            let name = change.name();
-            *name != ::http::header::CONTENT_TYPE && *name != ::http::header::CONTENT_ENCODING
-        });
-        kept.for_each(|change| change.apply(grpc.headers_mut()));
-        return grpc;
-    } else {
-        answer
-    };
+/// A provider's denial as the client gets it. The body is plain text unless the provider says what it is (Envoy).
+fn denial(mut answer: Response<Bytes>, changes: &[HeaderChange]) -> Response<Bytes> {
     let length = answer.body().len();
     let headers = answer.headers_mut();
     if length > 0 {
-        let text = ::http::HeaderValue::from_static("text/plain");
-        headers.insert(::http::header::CONTENT_TYPE, text);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     }
     HeaderChange::apply_all(changes, headers);
-    headers.insert(::http::header::CONTENT_LENGTH, length.into());
+    headers.insert(CONTENT_LENGTH, length.into());
     answer
 }

@@ -1,7 +1,9 @@
 //! A tidy request as both proxies have it, each in its own form.
 
 use std::io;
+use std::sync::Arc;
 
+use authz::jwt::VerifiedToken;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Version};
 
@@ -30,6 +32,11 @@ pub trait Judged: Send {
 
     /// Replaces what follows the question mark.
     fn set_query(&mut self, query: Option<String>);
+
+    /// A token that whoever asks has verified already; then the request's own is not looked at.
+    fn verified(&self) -> Option<Arc<VerifiedToken>> {
+        None
+    }
 
     /// The beginning of the body, at most `max` bytes of it; it is still forwarded whole.
     fn peek(&mut self, max: usize) -> impl Future<Output = io::Result<Peeked>> + Send;

@@ -45,7 +45,7 @@ impl ExtAuthz {
             .status(head.status)
             .body(body.to_bytes());
         let answer = answer.map_err(|error| Fault::unanswered(error))?;
-        Ok(Answer::Deny(denial(answer, &headers, http.headers)))
+        Ok(Answer::Deny(denial(answer, &headers)))
     }
 }
 

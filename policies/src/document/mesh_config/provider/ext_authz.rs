@@ -198,7 +198,7 @@ impl Decode for HeaderPattern {
             .strip_prefix('*')
             .or_else(|| text.strip_suffix('*'))
             .unwrap_or(text);
-        if !is_header_name(inner) {
+        if inner.contains('*') || !is_header_name(inner) {
             let help = "write `x-name`, `x-*` or `*-name`";
             return cursor.invalid_with("the name of a header", Some(help.to_owned()));
         }
