@@ -75,7 +75,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::WhoCan(args) => who_can::run(&args),
         Command::ExplainCode(args) => explain_code::run(&args),
         Command::Policy(args) => policy::run(&args),
-        Command::Authz(args) => self::authz::run(&args),
+        Command::Authz(args) => authz::run(&args),
         Command::Version(args) => version::run(&args),
         Command::Ca(args) => program(ca::command::run(args)),
         Command::Gateway(args) => program(gateway::command::run(args)),
