@@ -10,15 +10,23 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use dataplane::config::JwksConfig;
+use dataplane::decisions::{Decisions, DecisionsConfig};
 use dataplane::ext_authz::ExtAuthz;
+use dataplane::tokens::Tokens;
 use dataplane::{Access, PolicyStore, ProxyContext, Role};
 use http::HeaderName;
 use identity::TrustDomain;
 use policies::mesh::Mesh;
 use policies::workload::Workload;
+use prometheus::Registry;
+use runtime::admin::Admin;
 use runtime::documents::DocumentSource;
+use runtime::health::Readiness;
 use runtime::lifecycle::Lifecycle;
+use runtime::listen::TakenPorts;
 use runtime::log::{LogConfig, LogFormat};
+use runtime::metrics::Metrics;
 
 use crate::exit::{Context as _, Exit, Failure};
 use crate::names::{DEFAULT_NAMESPACE, Label, TRUST_DOMAIN, check_label};
@@ -66,6 +74,12 @@ pub(crate) struct Serve {
     /// The header in which the asking proxy says the client's address (`remote.ip`) [default: the direct peer counts]
     #[arg(long, value_name = "NAME")]
     remote_ip_header: Option<HeaderName>,
+    /// Where /decisions, /explain, /rules, /readyz and /metrics are shown [default: nowhere]
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<SocketAddr>,
+    /// A file that every denial, and a sample of the rest, is written to as JSON; `-` is standard output
+    #[arg(long, value_name = "FILE")]
+    decision_log: Option<PathBuf>,
     /// How much is logged: error, warn, info, debug, or a filter
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log_level: String,
@@ -142,16 +156,18 @@ async fn serve(args: &Serve, context: ProxyContext) -> Result<(), Failure> {
     let address = listener
         .local_addr()
         .context(|| "no local address".to_owned())?;
-    let registry = prometheus::Registry::new();
+    let metrics = Metrics::new("authz", env!("CARGO_PKG_VERSION"))
+        .context(|| "cannot make the metrics".to_owned())?;
+    let registry = metrics.registry();
     let sources = args.policies.iter().chain(&args.mesh_config).cloned();
     let source = DocumentSource::new(sources.collect());
-    let store = PolicyStore::start(source, context, &registry)
+    let store = PolicyStore::start(source, context, registry)
         .context(|| "cannot follow the policies".to_owned())?;
     follow_reloads(&life, &store);
-    let access = Access {
-        providers: ExtAuthz::default(),
-        ..Access::default()
-    };
+    let access = access(args, &store, registry)?;
+    if let Some(admin) = args.admin {
+        show(admin, &store, &access, metrics.clone())?;
+    }
     let judge = server::Judge {
         store,
         access,
@@ -164,6 +180,48 @@ async fn serve(args: &Serve, context: ProxyContext) -> Result<(), Failure> {
     server::serve(listener, judge, life)
         .await
         .context(|| "the server failed".to_owned())
+}
+
+/// What decides: as in a sidecar, without an identity of its own to show to providers.
+fn access(args: &Serve, store: &PolicyStore, registry: &Registry) -> Result<Access, Failure> {
+    let config = DecisionsConfig {
+        log: args.decision_log.clone(),
+        ..DecisionsConfig::default()
+    };
+    let decisions =
+        Decisions::new(&config, store, registry).context(|| "cannot keep decisions".to_owned())?;
+    let tokens =
+        Tokens::new(&JwksConfig::default(), registry).context(|| "cannot fetch keys".to_owned())?;
+    let providers = ExtAuthz::new(identity::material::channel().1, registry)
+        .context(|| "cannot ask providers".to_owned())?;
+    Ok(Access {
+        decisions,
+        tokens,
+        providers,
+        ..Access::default()
+    })
+}
+
+/// The admin port.
+fn show(
+    address: SocketAddr,
+    store: &PolicyStore,
+    access: &Access,
+    metrics: Metrics,
+) -> Result<(), Failure> {
+    let listener = runtime::listen::bind(address, TakenPorts::Refuse, None)
+        .context(|| format!("cannot listen on {address}"))?;
+    let readiness = Readiness::new();
+    let policy = readiness.condition("policy");
+    let followed = store.clone();
+    tokio::spawn(async move {
+        followed.ready().await;
+        policy.set_ready();
+    });
+    let admin = Admin::builder().metrics(metrics).readiness(readiness);
+    let admin = dataplane::decisions::add(admin, store, &access.decisions).build();
+    tokio::spawn(admin.serve(listener, std::future::pending()));
+    Ok(())
 }
 
 /// SIGHUP reads the documents again.

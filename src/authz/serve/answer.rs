@@ -41,7 +41,7 @@ fn ok(response: OkHttpResponse) -> CheckResponse {
 /// It passes, with what token rules and providers changed between `before` and `after`.
 pub(super) fn changed(before: &Asked, after: &Asked, response: &[HeaderChange]) -> CheckResponse {
     let (set, removed) = headers_between(before.headers(), after.headers());
-    let (query_set, query_removed) = query_between(before.query_text(), after.query_text());
+    let (query_set, query_removed) = query_between(before.query(), after.query());
     ok(OkHttpResponse {
         headers: set,
         headers_to_remove: removed,

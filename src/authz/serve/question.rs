@@ -3,10 +3,12 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use authz::jwt::VerifiedToken;
-use authz::{Claims, normalize, split_target};
+use authz::jwt::{TokenRules, VerifiedToken};
+use authz::{normalize, split_target};
 use bytes::Bytes;
+use dataplane::Snapshot;
 use dataplane::access::{Caller, Judged, Peeked};
 use dataplane::ext_authz::wire::auth::AttributeContext;
 use dataplane::ext_authz::wire::auth::attribute_context::{HttpRequest, Peer};
@@ -15,7 +17,6 @@ use dataplane::ext_authz::wire::core::socket_address::PortSpecifier;
 use dataplane::ext_authz::wire::core::{HeaderValue as Pair, Metadata};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use identity::SpiffeId;
-use policies::mesh::PathNormalization;
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
 use serde_json::Map;
@@ -68,7 +69,7 @@ impl Question {
     /// Reads the attributes; the path becomes canonical as the mesh has it.
     pub(super) fn read(
         attributes: AttributeContext,
-        mode: PathNormalization,
+        snapshot: &Snapshot,
         remote_ip: Option<&HeaderName>,
     ) -> Result<Self, Malformed> {
         let source = attributes.source.unwrap_or_default();
@@ -78,7 +79,7 @@ impl Question {
         let http = attributes.request.and_then(|request| request.http);
         let scheme = http.as_ref().map(|http| http.scheme.clone());
         let http = match http {
-            Some(http) => Some(Asked::read(http, metadata, mode)?),
+            Some(http) => Some(Asked::read(http, metadata, snapshot)?),
             None => None,
         };
         let told = remote_ip.zip(http.as_ref()).and_then(|(name, http)| {
@@ -118,7 +119,7 @@ impl Asked {
     fn read(
         http: HttpRequest,
         metadata: Option<&Metadata>,
-        mode: PathNormalization,
+        snapshot: &Snapshot,
     ) -> Result<Self, Malformed> {
         let (path, query) = split_target(&http.path);
         let body = if http.raw_body.is_empty() {
@@ -138,20 +139,17 @@ impl Asked {
             method: Method::from_bytes(http.method.as_bytes())
                 .map_err(|_| Malformed::Part("method"))?,
             host: http.host,
-            path: normalize(path, mode).map_err(Malformed::Path)?.into_owned(),
+            path: normalize(path, snapshot.mesh.path_normalization)
+                .map_err(Malformed::Path)?
+                .into_owned(),
             query: query.map(str::to_owned),
             body: Peeked {
                 bytes: body,
                 whole: cut.is_none_or(|cut| cut != "true"),
             },
-            token: metadata.and_then(verified),
+            token: metadata.and_then(|metadata| verified(metadata, &snapshot.tokens)),
             headers,
         })
-    }
-
-    /// The method, for tests of what is read.
-    pub(super) fn query_text(&self) -> Option<&str> {
-        self.query.as_deref()
     }
 }
 
@@ -261,8 +259,9 @@ fn identity(peer: &Peer) -> Option<SpiffeId> {
     SpiffeId::parse(&peer.principal).ok()
 }
 
-/// The payload that the asking proxy's `jwt_authn` verified: the one called `payload` (Istio), or the only one.
-fn verified(metadata: &Metadata) -> Option<Arc<VerifiedToken>> {
+/// The payload that the asking proxy's `jwt_authn` verified: the one called `payload` (Istio), or the only one. Where
+/// the documents have token rules it has to suit them; otherwise the request's own token is looked at.
+fn verified(metadata: &Metadata, rules: &TokenRules) -> Option<Arc<VerifiedToken>> {
     let found = &metadata.filter_metadata.get(JWT_FILTER)?.fields;
     let mut payloads = found.iter().filter_map(|(name, value)| match &value.kind {
         Some(Kind::StructValue(payload)) => Some((name, payload)),
@@ -275,7 +274,7 @@ fn verified(metadata: &Metadata) -> Option<Arc<VerifiedToken>> {
     };
     let payload = object(payload, DEEPEST);
     Some(Arc::new(VerifiedToken {
-        claims: Claims::new(payload.clone(), &[]),
+        claims: rules.accepts(&payload, SystemTime::now()).ok()?,
         payload: Arc::new(payload),
     }))
 }

@@ -42,8 +42,7 @@ impl Authorization for Judge {
             return Err(Status::unavailable("no policies are in force yet"));
         };
         let attributes = request.into_inner().attributes.unwrap_or_default();
-        let mode = snapshot.mesh.path_normalization;
-        let mut question = match Question::read(attributes, mode, self.remote_ip.as_ref()) {
+        let mut question = match Question::read(attributes, &snapshot, self.remote_ip.as_ref()) {
             Ok(question) => question,
             Err(malformed) => return Ok(Response::new(answer::malformed(&malformed))),
         };
