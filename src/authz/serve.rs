@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use dataplane::config::JwksConfig;
+use dataplane::config::{AuthorizationMode, JwksConfig};
 use dataplane::decisions::{Decisions, DecisionsConfig};
 use dataplane::ext_authz::ExtAuthz;
 use dataplane::tokens::Tokens;
@@ -74,6 +74,12 @@ pub(crate) struct Serve {
     /// The header in which the asking proxy says the client's address (`remote.ip`) [default: the direct peer counts]
     #[arg(long, value_name = "NAME")]
     remote_ip_header: Option<HeaderName>,
+    /// Fetch key sets of RequestAuthentications from loopback and private addresses too
+    #[arg(long)]
+    jwks_allow_private: bool,
+    /// Further certificate authorities for fetching key sets, as PEM
+    #[arg(long, value_name = "FILE")]
+    jwks_ca_file: Option<PathBuf>,
     /// Where /decisions, /explain, /rules, /readyz and /metrics are shown [default: nowhere]
     #[arg(long, value_name = "ADDR")]
     admin: Option<SocketAddr>,
@@ -190,15 +196,18 @@ fn access(args: &Serve, store: &PolicyStore, registry: &Registry) -> Result<Acce
     };
     let decisions =
         Decisions::new(&config, store, registry).context(|| "cannot keep decisions".to_owned())?;
-    let tokens =
-        Tokens::new(&JwksConfig::default(), registry).context(|| "cannot fetch keys".to_owned())?;
+    let jwks = JwksConfig {
+        allow_private: args.jwks_allow_private,
+        ca_file: args.jwks_ca_file.clone(),
+    };
+    let tokens = Tokens::new(&jwks, registry).context(|| "cannot fetch keys".to_owned())?;
     let providers = ExtAuthz::new(identity::material::channel().1, registry)
         .context(|| "cannot ask providers".to_owned())?;
     Ok(Access {
         decisions,
         tokens,
         providers,
-        ..Access::default()
+        mode: AuthorizationMode::Enforce,
     })
 }
 
