@@ -58,7 +58,10 @@ async fn an_envoy_asks_our_policies() {
     let own = forge.sign(&Forged::new(&["spiffe://cluster.local/ns/my-app/sa/web"]));
     own.write_pem(root, "envoy");
     let chain = fs::read_to_string(root.join("envoy.crt")).unwrap();
-    let ca = chain.rfind("-----BEGIN").and_then(|at| chain.get(at..)).unwrap();
+    let ca = chain
+        .rfind("-----BEGIN")
+        .and_then(|at| chain.get(at..))
+        .unwrap();
     fs::write(root.join("ca.pem"), ca).unwrap();
     fs::write(root.join("jwks.json"), include_str!("ext_authz/jwks.json")).unwrap();
 
@@ -72,16 +75,24 @@ async fn an_envoy_asks_our_policies() {
     let envoy = Envoy::start(&program, root, template, &names).await;
     let door = envoy.listener("door").await;
 
-    let ask = |id: &'static str, method: &'static str, path: &'static str, more: &[(&'static str, &str)]| {
+    let ask = |id: &'static str,
+               method: &'static str,
+               path: &'static str,
+               more: &[(&'static str, &str)]| {
         let tls = forge.sign(&Forged::new(&[id])).tls();
         let mut request = request(method, "web", path);
         for (name, value) in more {
-            request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
+            request
+                .headers_mut()
+                .insert(*name, HeaderValue::from_str(value).unwrap());
         }
         async move { send(door, &tls, Version::Http1, request).await.unwrap() }
     };
     let denied = |reply: &Reply| {
-        assert_eq!((reply.status.as_u16(), reply.text().as_str()), (403, "RBAC: access denied"));
+        assert_eq!(
+            (reply.status.as_u16(), reply.text().as_str()),
+            (403, "RBAC: access denied")
+        );
         assert_eq!(reply.header("x-portcullis-decision").len(), 16, "{reply:?}");
         assert_eq!(reply.header("content-type"), "text/plain");
     };
@@ -103,11 +114,18 @@ async fn an_envoy_asks_our_policies() {
     // A caller of gRPC sees a gRPC status.
     let grpc = [("content-type", "application/grpc")];
     let reply = ask(CALLER, "POST", "/pkg.Service/Method", &grpc).await;
-    assert_eq!((reply.status.as_u16(), reply.header("grpc-status")), (200, "7"));
+    assert_eq!(
+        (reply.status.as_u16(), reply.header("grpc-status")),
+        (200, "7")
+    );
     assert_eq!(reply.header("x-portcullis-decision").len(), 16);
 
     // An edit holds for the next question.
-    fs::write(policies.join("read.yaml"), allow("read", &READ.replace("GET", "PUT"))).unwrap();
+    fs::write(
+        policies.join("read.yaml"),
+        allow("read", &READ.replace("GET", "PUT")),
+    )
+    .unwrap();
     eventually("the edit is in force", || {
         let answer = ask(CALLER, "GET", "/api/products", &[]);
         async move { (answer.await.status == 403).then_some(()) }
@@ -195,18 +213,25 @@ async fn our_sidecars_ask_through_an_envoy_and_of_one() {
         .workload(WorkloadSpec::new("grpc"))
         .workload(WorkloadSpec::new("http"));
     let mesh = Mesh::start(spec).await;
-    let ask = |to: &'static str, method: &'static str, path: &'static str, key: Option<&'static str>| {
-        let mut request = request(method, to, path);
-        // What a client says about itself does not survive.
-        request.headers_mut().insert("x-user", HeaderValue::from_static("mallory"));
-        if let Some(key) = key {
-            request.headers_mut().insert("x-key", HeaderValue::from_static(key));
-        }
-        let inbound = mesh.sidecar(to).inbound();
-        async move {
-            send(inbound, &Transport::Plain, Version::Http1, request).await.unwrap()
-        }
-    };
+    let ask =
+        |to: &'static str, method: &'static str, path: &'static str, key: Option<&'static str>| {
+            let mut request = request(method, to, path);
+            // What a client says about itself does not survive.
+            request
+                .headers_mut()
+                .insert("x-user", HeaderValue::from_static("mallory"));
+            if let Some(key) = key {
+                request
+                    .headers_mut()
+                    .insert("x-key", HeaderValue::from_static(key));
+            }
+            let inbound = mesh.sidecar(to).inbound();
+            async move {
+                send(inbound, &Transport::Plain, Version::Http1, request)
+                    .await
+                    .unwrap()
+            }
+        };
 
     // Over gRPC: our sidecar, Envoy, our authorizer.
     eventually("the authorizer has its policies", || {
@@ -215,10 +240,17 @@ async fn our_sidecars_ask_through_an_envoy_and_of_one() {
     })
     .await;
     let reply = ask("grpc", "POST", "/custom/yes", None).await;
-    assert_eq!((reply.status.as_u16(), reply.text().as_str()), (403, "RBAC: access denied"));
+    assert_eq!(
+        (reply.status.as_u16(), reply.text().as_str()),
+        (403, "RBAC: access denied")
+    );
     assert_eq!(reply.header("x-portcullis-decision").len(), 16);
     assert_eq!(ask("grpc", "GET", "/custom/no", None).await.status, 403);
-    assert_eq!(ask("grpc", "POST", "/free", None).await.status, 200, "nobody is asked");
+    assert_eq!(
+        ask("grpc", "POST", "/free", None).await.status,
+        200,
+        "nobody is asked"
+    );
 
     // Over HTTP: Envoy's own answers.
     let reply = ask("http", "GET", "/custom/yes", Some("good")).await;
@@ -227,7 +259,10 @@ async fn our_sidecars_ask_through_an_envoy_and_of_one() {
     assert_eq!(seen["x-user"], serde_json::json!(["alice"]), "{seen}");
     assert!(seen.get("x-hidden").is_none(), "{seen}");
     let reply = ask("http", "GET", "/custom/yes", Some("bad")).await;
-    assert_eq!((reply.status.as_u16(), reply.text().as_str()), (401, "who are you"));
+    assert_eq!(
+        (reply.status.as_u16(), reply.text().as_str()),
+        (401, "who are you")
+    );
     assert_eq!(reply.header("www-authenticate"), "Test");
     assert_eq!(reply.header("x-portcullis-decision").len(), 16);
     assert_eq!(ask("http", "GET", "/custom/broken", None).await.status, 503);

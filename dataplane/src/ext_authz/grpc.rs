@@ -36,7 +36,7 @@ impl ExtAuthz {
         let message = framed(&question(check, packed))?;
         let mut request = Request::post(METHOD)
             .body(Full::new(message))
-            .map_err(|error| Fault::unanswered(error))?;
+            .map_err(Fault::unanswered)?;
         let headers = request.headers_mut();
         headers.insert(header::HOST, authority.clone());
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -59,10 +59,8 @@ fn framed(message: &impl prost::Message) -> Result<Bytes, Fault> {
     let length = message.encoded_len();
     let mut buffer = BytesMut::with_capacity(PREFIX + length);
     buffer.put_u8(0);
-    buffer.put_u32(u32::try_from(length).map_err(|error| Fault::unanswered(error))?);
-    message
-        .encode(&mut buffer)
-        .map_err(|error| Fault::unanswered(error))?;
+    buffer.put_u32(u32::try_from(length).map_err(Fault::unanswered)?);
+    message.encode(&mut buffer).map_err(Fault::unanswered)?;
     Ok(buffer.freeze())
 }
 
@@ -102,7 +100,7 @@ where
             "its message is not framed as one plain message",
         ));
     }
-    CheckResponse::decode(body).map_err(|error| Fault::unanswered(error))
+    CheckResponse::decode(body).map_err(Fault::unanswered)
 }
 
 /// Whether headers or trailers carry a gRPC status that is not OK.
@@ -128,7 +126,7 @@ fn answered(answer: CheckResponse) -> Result<Answer, Fault> {
         }
         (Some(true), None) => Ok(Answer::Allow(Allowed::default())),
         (Some(true) | None, Some(HttpResponse::OkResponse(ok))) => allowed(ok).map(Answer::Allow),
-        (Some(false), Some(HttpResponse::DeniedResponse(denied))) => {
+        (Some(false) | None, Some(HttpResponse::DeniedResponse(denied))) => {
             denied_by(denied).map(Answer::Deny)
         }
         // Without a word about the client's response it is a 403 without body (Envoy).
@@ -136,7 +134,6 @@ fn answered(answer: CheckResponse) -> Result<Answer, Fault> {
         (Some(true), Some(HttpResponse::DeniedResponse(_))) => Err(Fault::invalid(
             "its status allows the request and its response denies it",
         )),
-        (None, Some(HttpResponse::DeniedResponse(denied))) => denied_by(denied).map(Answer::Deny),
         (None, None) => Err(Fault::invalid("its answer is empty")),
     }
 }

@@ -44,7 +44,7 @@ impl ExtAuthz {
         let answer = Response::builder()
             .status(head.status)
             .body(body.to_bytes());
-        let answer = answer.map_err(|error| Fault::unanswered(error))?;
+        let answer = answer.map_err(Fault::unanswered)?;
         Ok(Answer::Deny(denial(answer, &headers)))
     }
 }

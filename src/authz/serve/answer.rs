@@ -20,6 +20,9 @@ const INVALID_ARGUMENT: i32 = 3;
 const PERMISSION_DENIED: i32 = 7;
 const UNAUTHENTICATED: i32 = 16;
 
+const APPEND: HeaderAppendAction = HeaderAppendAction::AppendIfExistsOrAdd;
+const OVERWRITE: HeaderAppendAction = HeaderAppendAction::OverwriteIfExistsOrAdd;
+
 fn status(code: i32) -> Option<Status> {
     let message = String::new();
     Some(Status { code, message })
@@ -60,13 +63,15 @@ pub(super) fn denied(response: Response<Bytes>) -> CheckResponse {
         StatusCode::BAD_REQUEST => INVALID_ARGUMENT,
         _ => PERMISSION_DENIED,
     };
-    // The asking proxy frames its own answer.
-    let headers = head
-        .headers
-        .iter()
-        .filter(|(name, _)| **name != header::CONTENT_LENGTH);
-    let headers =
-        headers.map(|(name, value)| option(name, value, HeaderAppendAction::AppendIfExistsOrAdd));
+    // The asking proxy frames its own answer, and calls a body plain text by itself.
+    let headers = head.headers.iter().filter(|(name, value)| {
+        let plain = **name == header::CONTENT_TYPE && *value == "text/plain";
+        **name != header::CONTENT_LENGTH && !plain
+    });
+    let headers = headers.map(|(name, value)| {
+        let replaces = *name == header::CONTENT_TYPE;
+        option(name, value, if replaces { OVERWRITE } else { APPEND })
+    });
     CheckResponse {
         status: status(code),
         http_response: Some(HttpResponse::DeniedResponse(DeniedHttpResponse {
@@ -102,18 +107,14 @@ fn option(name: &HeaderName, value: &HeaderValue, action: HeaderAppendAction) ->
         Ok(text) => (text.to_owned(), Vec::new()),
         Err(_) => (String::new(), value.as_bytes().to_vec()),
     };
-    // Said in both ways: older Envoys know `append` only, and without it newer ones read 0 as "append".
+    // `append: true` would be left out of denials and join values with commas; older Envoys know no other way to replace.
     HeaderValueOption {
         header: Some(Pair {
             key: name.as_str().to_owned(),
             value: text,
             raw_value: raw,
         }),
-        append: match action {
-            HeaderAppendAction::AppendIfExistsOrAdd => Some(true),
-            HeaderAppendAction::OverwriteIfExistsOrAdd => Some(false),
-            HeaderAppendAction::AddIfAbsent | HeaderAppendAction::OverwriteIfExists => None,
-        },
+        append: (action == OVERWRITE).then_some(false),
         append_action: action.into(),
     }
 }
@@ -121,8 +122,8 @@ fn option(name: &HeaderName, value: &HeaderValue, action: HeaderAppendAction) ->
 /// A change of the response; taking headers away is not among what the protocol has.
 fn option_of(change: &HeaderChange) -> Option<HeaderValueOption> {
     let (name, value, action) = match change {
-        HeaderChange::Set(name, value) => (name, value, HeaderAppendAction::OverwriteIfExistsOrAdd),
-        HeaderChange::Append(name, value) => (name, value, HeaderAppendAction::AppendIfExistsOrAdd),
+        HeaderChange::Set(name, value) => (name, value, OVERWRITE),
+        HeaderChange::Append(name, value) => (name, value, APPEND),
         HeaderChange::AddIfAbsent(name, value) => (name, value, HeaderAppendAction::AddIfAbsent),
         HeaderChange::SetIfPresent(name, value) => {
             (name, value, HeaderAppendAction::OverwriteIfExists)
@@ -137,10 +138,10 @@ fn headers_between(before: &HeaderMap, after: &HeaderMap) -> (Vec<HeaderValueOpt
     let same = |name: &HeaderName| before.get_all(name).iter().eq(after.get_all(name));
     let mut set = Vec::new();
     for name in after.keys().filter(|name| !same(name)) {
-        let mut action = HeaderAppendAction::OverwriteIfExistsOrAdd;
+        let mut action = OVERWRITE;
         for value in after.get_all(name) {
             set.push(option(name, value, action));
-            action = HeaderAppendAction::AppendIfExistsOrAdd;
+            action = APPEND;
         }
     }
     let gone = before.keys().filter(|name| !after.contains_key(*name));
