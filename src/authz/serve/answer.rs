@@ -65,7 +65,7 @@ pub(super) fn denied(response: Response<Bytes>) -> CheckResponse {
     };
     // The asking proxy frames its own answer, and calls a body plain text by itself.
     let headers = head.headers.iter().filter(|(name, value)| {
-        let plain = **name == header::CONTENT_TYPE && *value == "text/plain";
+        let plain = **name == header::CONTENT_TYPE && **value == "text/plain";
         **name != header::CONTENT_LENGTH && !plain
     });
     let headers = headers.map(|(name, value)| {
