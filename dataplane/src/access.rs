@@ -4,6 +4,7 @@
 //! and ALLOW. Whatever happens is recorded; whoever is refused gets an answer with the decision's number.
 
 mod caller;
+mod custom;
 mod judged;
 mod note;
 mod refused;
@@ -16,21 +17,17 @@ pub use refused::{DECISION_HEADER, Refusal, Refused};
 use std::sync::Arc;
 
 use authz::jwt::VerifiedToken;
-use authz::{Ask, Claims, Custom, Decision, Facts, HttpFacts};
-use http::{HeaderMap, StatusCode};
+use authz::{Ask, Claims, Decision, Facts, HttpFacts};
+use http::HeaderMap;
 use prometheus::{IntGauge, Registry};
 use runtime::escape;
 
 use crate::config::AuthorizationMode;
 use crate::decisions::{Decided, Decisions};
-use crate::ext_authz::{
-    Allowed, CheckAnswer, CheckHttp, ExtAuthz, HeaderChange, QueryChange, WantedBody,
-};
+use crate::ext_authz::{ExtAuthz, HeaderChange};
 use crate::local_reply::LocalReply;
 use crate::snapshot::Snapshot;
-use crate::telemetry::ResponseFlags;
 use crate::tokens::{TokenRequest, Tokens};
-use crate::upstream::UpstreamErrorKind;
 
 /// Decides about everything that comes in. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -65,13 +62,6 @@ impl Admitted<'_> {
     }
 }
 
-/// Why a provider's step ends an exchange.
-struct Objection<'p> {
-    reply: LocalReply,
-    response: Option<http::Response<bytes::Bytes>>,
-    provider: Option<&'p str>,
-}
-
 impl Access {
     /// Judges a request. Its headers, and a query with a token in it, change as provider and token rules want it.
     ///
@@ -86,6 +76,10 @@ impl Access {
         request: &mut R,
     ) -> Result<Admitted<'s>, Box<Refused<'s>>> {
         let mut admitted = Admitted::default();
+        // No rule and no provider may take a client's word for a claim.
+        for header in snapshot.tokens.outputs() {
+            request.headers_mut().remove(header);
+        }
         let custom = snapshot.authz.custom(&facts(caller, request, None));
         if let Some(custom) = custom {
             self.decisions.asked(snapshot, custom.by);
@@ -114,21 +108,9 @@ impl Access {
         let facts = caller.facts(None);
         if let Some(custom) = snapshot.authz.custom(&facts) {
             self.decisions.asked(snapshot, custom.by);
-            let answer = match custom.ask {
-                Ask::Nobody => Err(Objection::nobody(&custom)),
-                Ask::Provider(provider) => {
-                    let check = caller.check(None);
-                    // Boxed: a connection keeps its future for all its life, and few are asked about.
-                    let answer = Box::pin(self.providers.check(snapshot, provider, check)).await;
-                    Objection::of(provider, answer).map(|_| provider)
-                }
-            };
-            match answer {
-                Ok(provider) => admitted.provider = Some(provider),
-                Err(objection) => {
-                    admitted.note = self.object(snapshot, &facts, &custom, objection)?;
-                }
-            }
+            // Boxed: a connection keeps its future for all its life, and few are asked about.
+            let consult = self.consult_about_connection(snapshot, caller, custom, &mut admitted);
+            Box::pin(consult).await?;
         }
         admitted.note = self.decide(snapshot, &facts)?.after(admitted.note);
         Ok(admitted)
@@ -168,96 +150,6 @@ impl Access {
             );
         }
         Ok(())
-    }
-
-    /// Asks whom the CUSTOM rule wants asked, and changes the request as the provider says.
-    async fn consult<'s, R: Judged>(
-        &self,
-        snapshot: &'s Snapshot,
-        caller: &Caller<'_>,
-        request: &mut R,
-        custom: Custom<'s>,
-        admitted: &mut Admitted<'s>,
-    ) -> Result<(), Box<Refused<'s>>> {
-        match self.ask(snapshot, caller, request, &custom).await {
-            Ok(allowed) => {
-                change(request.headers_mut(), &allowed.request);
-                if !allowed.query.is_empty() {
-                    let query = QueryChange::apply_all(&allowed.query, request.query());
-                    request.set_query(query);
-                }
-                admitted.response = allowed.response;
-            }
-            Err(objection) => {
-                let facts = facts(caller, request, None);
-                admitted.note = self.object(snapshot, &facts, &custom, objection)?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn ask<'s, R: Judged>(
-        &self,
-        snapshot: &Snapshot,
-        caller: &Caller<'_>,
-        request: &mut R,
-        custom: &Custom<'s>,
-    ) -> Result<Allowed, Objection<'s>> {
-        let Ask::Provider(provider) = custom.ask else {
-            return Err(Objection::nobody(custom));
-        };
-        let body = match self.providers.wanted_body(snapshot, provider) {
-            Some(wanted) => Some(peek(request, wanted).await.map_err(|reply| Objection {
-                reply,
-                response: None,
-                provider: Some(provider),
-            })?),
-            None => None,
-        };
-        let target = match request.query() {
-            Some(query) => format!("{}?{query}", request.path()),
-            None => request.path().to_owned(),
-        };
-        let check = caller.check(Some(CheckHttp {
-            version: request.version(),
-            scheme: caller.scheme,
-            method: request.method(),
-            host: request.host(),
-            target: &target,
-            headers: request.headers(),
-            body: body.map(|peeked| (peeked.bytes, peeked.whole)),
-        }));
-        Objection::of(
-            provider,
-            self.providers.check(snapshot, provider, check).await,
-        )
-    }
-
-    /// Refuses what a provider objects to, unless nothing is enforced.
-    fn object<'s>(
-        &self,
-        snapshot: &Snapshot,
-        facts: &Facts<'_>,
-        custom: &Custom<'s>,
-        objection: Objection<'_>,
-    ) -> Result<Note<'s>, Box<Refused<'s>>> {
-        let enforced = self.mode == AuthorizationMode::Enforce;
-        let decided = Decided::Custom {
-            by: custom.by,
-            provider: objection.provider,
-        };
-        let note = Note {
-            by: Some(custom.by),
-            decision: self.decisions.record(snapshot, facts, decided, enforced),
-            let_pass: !enforced,
-            ..Note::default()
-        };
-        tell(snapshot, facts, &note, &objection.reply.details);
-        if enforced {
-            Err(Refused::new(note, objection.reply, objection.response))
-        } else {
-            Ok(note)
-        }
     }
 
     async fn authenticate<'s, R: Judged>(
@@ -341,45 +233,6 @@ impl Access {
     }
 }
 
-impl<'p> Objection<'p> {
-    /// What a provider's answer stands in the way with.
-    fn of(provider: &'p str, answer: CheckAnswer) -> Result<Allowed, Self> {
-        match answer {
-            CheckAnswer::Allow(allowed) => Ok(*allowed),
-            CheckAnswer::Deny(response) => Err(Self {
-                reply: LocalReply {
-                    status: response.status(),
-                    ..LocalReply::new(
-                        StatusCode::FORBIDDEN,
-                        "",
-                        ResponseFlags::UNAUTHORIZED_EXTERNAL_SERVICE,
-                        "ext_authz_denied",
-                    )
-                },
-                response: Some(*response),
-                provider: Some(provider),
-            }),
-            CheckAnswer::Failed(reply) => Err(Self {
-                reply: *reply,
-                response: None,
-                provider: Some(provider),
-            }),
-        }
-    }
-
-    /// Nobody can be asked: Istio makes such rules a denial.
-    fn nobody(custom: &Custom<'_>) -> Self {
-        Self {
-            reply: LocalReply::denied(format_args!(
-                "rbac_access_denied_matched_policy[{}-deny-due-to-bad-CUSTOM-action]",
-                custom.by
-            )),
-            response: None,
-            provider: None,
-        }
-    }
-}
-
 /// The facts of a request as it stands now.
 fn facts<'a, R: Judged>(
     caller: &Caller<'a>,
@@ -393,23 +246,6 @@ fn facts<'a, R: Judged>(
         headers: request.headers(),
         claims,
     }))
-}
-
-/// The part of the body that a provider wants to see; 413 when it is longer and may not be cut.
-async fn peek<R: Judged>(request: &mut R, wanted: WantedBody) -> Result<Peeked, LocalReply> {
-    let peeked = request
-        .peek(wanted.max)
-        .await
-        .map_err(|_| LocalReply::upstream(UpstreamErrorKind::Upload))?;
-    if peeked.whole || wanted.allow_partial {
-        return Ok(peeked);
-    }
-    Err(LocalReply::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "Payload Too Large",
-        ResponseFlags::NONE,
-        "request_payload_too_large",
-    ))
 }
 
 /// Makes the changes that a provider wants, in their order.

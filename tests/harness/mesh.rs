@@ -30,6 +30,7 @@ pub struct WorkloadSpec {
     service_account: String,
     labels: BTreeMap<String, String>,
     protocol: &'static str,
+    settings: String,
     app: Option<SocketAddr>,
     upstreams: Vec<String>,
 }
@@ -43,6 +44,7 @@ impl WorkloadSpec {
             service_account: name.to_owned(),
             labels: BTreeMap::from([("app".to_owned(), name.to_owned())]),
             protocol: "http",
+            settings: String::new(),
             app: None,
             upstreams: Vec::new(),
         }
@@ -94,6 +96,14 @@ impl WorkloadSpec {
         self
     }
 
+    /// A line of its sidecar's process file.
+    #[must_use]
+    pub fn setting(mut self, line: &str) -> Self {
+        self.settings.push_str(line);
+        self.settings.push('\n');
+        self
+    }
+
     fn spiffe_id(&self) -> SpiffeId {
         workload_id(&self.namespace, &self.service_account)
     }
@@ -113,6 +123,7 @@ pub struct MeshSpec {
     policies: Vec<(String, String)>,
     workloads: Vec<WorkloadSpec>,
     gateway: bool,
+    gateway_settings: String,
     certificate_ttl: Option<&'static str>,
 }
 
@@ -139,6 +150,14 @@ impl MeshSpec {
     #[must_use]
     pub const fn gateway(mut self) -> Self {
         self.gateway = true;
+        self
+    }
+
+    /// A line of the gateway's process file.
+    #[must_use]
+    pub fn gateway_setting(mut self, line: &str) -> Self {
+        self.gateway_settings.push_str(line);
+        self.gateway_settings.push('\n');
         self
     }
 
@@ -246,7 +265,7 @@ impl Mesh {
         }
         if spec.gateway {
             let home = mesh.new_home("gateway").await;
-            let config = gateway_config(mesh.ca.port("grpc"));
+            let config = gateway_config(mesh.ca.port("grpc")) + &spec.gateway_settings;
             mesh.gateway = Some(Process::start("gateway", home, &config));
         }
         for sidecar in &mut mesh.sidecars {
@@ -524,7 +543,8 @@ fn sidecar_config(spec: &WorkloadSpec, ca: SocketAddr, app: SocketAddr) -> Strin
          outbound: {{listen: \"127.0.0.1:0\"}}\n\
          upstreams: [{upstreams}]\n\
          probe: {{listen: \"127.0.0.1:0\"}}\n\
-         {common}",
+         {settings}{common}",
+        settings = spec.settings,
         name = spec.name,
         namespace = spec.namespace,
         account = spec.service_account,

@@ -26,6 +26,7 @@ mod client;
 mod documents;
 mod echo;
 mod identity;
+mod issuer;
 mod mesh;
 mod process;
 mod tools;
@@ -36,6 +37,7 @@ pub use self::{
     client::{Reply, RequestError, Transport, Version, get, get_as, request, send},
     echo::Echo,
     identity::Identity,
+    issuer::Issuer,
     mesh::{Mesh, MeshSpec, Sidecar, WorkloadSpec},
     process::Process,
     tools::{curl, h2load, hey, openssl},
