@@ -1,7 +1,6 @@
 //! The answer to whoever may not pass.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Response};
 
 use super::Note;
@@ -52,32 +51,12 @@ impl<'s> Refused<'s> {
 }
 
 impl Refusal {
-    /// What the client gets; gRPC callers get a gRPC status.
+    /// What the client gets; gRPC callers get a gRPC status. A provider's answer has the caller's form already.
     pub fn into_response(self, is_grpc: bool) -> Response<Bytes> {
-        let Self {
-            reply, response, ..
-        } = self;
-        let Some(mut response) = response else {
-            return if is_grpc { reply.grpc() } else { reply.plain() };
-        };
-        let length = HeaderValue::from(response.body().len());
-        let headers = response.headers_mut();
-        headers.remove(TRANSFER_ENCODING);
-        headers.insert(CONTENT_LENGTH, length);
-        if !is_grpc {
-            return response;
+        match self.response {
+            Some(response) => response,
+            None if is_grpc => self.reply.grpc(),
+            None => self.reply.plain(),
         }
-        headers.remove(CONTENT_LENGTH);
-        headers.remove(CONTENT_TYPE);
-        let (parts, body) = response.into_parts();
-        let reply = LocalReply {
-            body: String::from_utf8_lossy(&body).into_owned().into(),
-            ..reply
-        };
-        let mut answer = reply.grpc();
-        for (name, value) in &parts.headers {
-            answer.headers_mut().append(name, value.clone());
-        }
-        answer
     }
 }
