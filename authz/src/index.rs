@@ -6,6 +6,7 @@
 //! matches in the order of the documents is the answer.
 
 mod candidate;
+mod counts;
 mod lookup;
 mod methods;
 mod names;

@@ -1,10 +1,6 @@
 //! From what a request is to the shelves with the rules that may match it.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeSet, HashMap, HashSet},
-    hash::Hash,
-};
+use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 use http::HeaderName;
@@ -12,20 +8,18 @@ use http::HeaderName;
 use super::{
     Form,
     candidate::{Candidate, Search},
+    counts::Counts,
     names::{self, MAX_HOST_BYTES, Name},
     paths::{self, PathKey},
     shelf::{Shelf, Unsorted},
 };
 use crate::{
     facts::{Facts, HttpFacts},
-    field::{HttpSubject, PathPattern, Subject},
     rule::Rule,
 };
 
 /// Rules under more places than this (names times paths) are found by their names alone.
 const MOST_PLACES: usize = 1_024;
-/// So many headers are looked up, and so many claims: those that most rules name.
-const MOST_FIELDS: usize = 8;
 
 type Shelves<K> = HashMap<Box<K>, Shelf, FixedState>;
 type Path = Box<[Box<str>]>;
@@ -47,90 +41,17 @@ pub(super) struct Lookup {
     anybody: Shelf,
 }
 
-/// How many rules have each name and path, to choose the rarest.
-struct Counts<'r> {
-    names: HashMap<Name<'r>, u64, FixedState>,
-    paths: HashMap<PathKey<'r>, u64, FixedState>,
-    headers: HashSet<&'r str>,
-    claims: HashSet<&'r [Box<str>]>,
-}
-
-impl<'r> Counts<'r> {
-    fn new(rules: &'r [Rule], form: Form) -> Self {
-        let mut names: HashMap<Name<'r>, u64, FixedState> = HashMap::default();
-        let mut paths: HashMap<PathKey<'r>, u64, FixedState> = HashMap::default();
-        let mut headers: HashMap<&str, u64> = HashMap::new();
-        let mut claims: HashMap<&[Box<str>], u64> = HashMap::new();
-        for rule in rules {
-            let groups = rule.sources.iter().chain(&rule.operations);
-            for check in groups.flatten().chain(&rule.conditions) {
-                for name in names::of_check(check, form).into_iter().flatten() {
-                    match &name {
-                        Name::Header(header, _) => {
-                            *headers.entry(header.as_str()).or_default() += 1
-                        }
-                        Name::Claim(path, _) => *claims.entry(path).or_default() += 1,
-                        _ => {}
-                    }
-                    *names.entry(name).or_default() += 1;
-                }
-                if let Subject::Http(HttpSubject::Path(patterns)) = &check.subject {
-                    let patterns = patterns
-                        .iter()
-                        .filter(|pattern| matches!(pattern, PathPattern::Template(_)));
-                    for key in patterns.flat_map(paths::offers) {
-                        *paths.entry(key).or_default() += 1;
-                    }
-                }
-            }
-        }
-        Self {
-            names,
-            paths,
-            headers: most_named(headers),
-            claims: most_named(claims),
-        }
-    }
-
-    /// None for a header or claim that is not looked up.
-    fn of(&self, name: &Name<'r>) -> Option<u64> {
-        let looked_up = match name {
-            Name::Header(header, _) => self.headers.contains(header.as_str()),
-            Name::Claim(path, _) => self.claims.contains(path),
-            _ => true,
-        };
-        looked_up.then(|| self.names.get(name).copied().unwrap_or(0))
-    }
-}
-
-fn most_named<K: Copy + Eq + Hash + Ord>(counts: HashMap<K, u64>) -> HashSet<K> {
-    let counts: BTreeSet<(Reverse<u64>, K)> = counts
-        .into_iter()
-        .map(|(key, count)| (Reverse(count), key))
-        .collect();
-    let most = counts.into_iter().take(MOST_FIELDS);
-    most.map(|(_, key)| key).collect()
-}
-
 impl Lookup {
     pub(super) fn new(rules: &[Rule], form: Form) -> Self {
         let counts = Counts::new(rules, form);
-        // So many that no rule is found by a name that is not looked up.
-        let never = u64::MAX / 1_000_000;
-        let rarity = |name: &Name<'_>| counts.of(name).unwrap_or(never);
         let mut places: HashMap<Name<'_>, Unsorted<'_>, FixedState> = HashMap::default();
         let mut anybody: Unsorted<'_> = Vec::new();
         let mut odd_peers: Unsorted<'_> = Vec::new();
         for (number, rule) in (0_u32..).zip(rules) {
             let candidate = Candidate::new(number, rule);
-            let names = names::offers(rule, form, &rarity)
-                .into_iter()
-                .map(|names| (names::weight(&names, &rarity), names))
-                .filter(|(weight, _)| *weight < never)
-                .min_by_key(|(weight, _)| *weight)
-                .map(|(_, names)| names);
+            let names = names::rarest(rule, form, &counts);
             let mut keys = match form {
-                Form::Http => paths::keys(rule, &|key| counts.paths.get(key).copied().unwrap_or(0)),
+                Form::Http => paths::keys(rule, &counts),
                 Form::Tcp => vec![PathKey::Any],
             };
             if names

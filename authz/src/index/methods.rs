@@ -43,14 +43,14 @@ impl Methods {
 
     fn of_operation(operation: &AllOf) -> Self {
         let allowed = bits().filter(|(_, name)| {
-            operation.iter().all(|check| match &check.subject {
-                Subject::Http(HttpSubject::Method(patterns)) => {
-                    let named = patterns
-                        .iter()
-                        .any(|pattern| pattern.matches_header(name.as_bytes()));
-                    named == (check.wants == Wants::Match)
-                }
-                _ => true,
+            operation.iter().all(|check| {
+                let Subject::Http(HttpSubject::Method(patterns)) = &check.subject else {
+                    return true;
+                };
+                let named = patterns
+                    .iter()
+                    .any(|pattern| pattern.matches_header(name.as_bytes()));
+                named == (check.wants == Wants::Match)
             })
         });
         allowed.fold(Self::OTHER, |all, (bit, _)| Self(all.0 | bit.0))

@@ -2,12 +2,13 @@
 
 use http::HeaderName;
 
-use super::Form;
+use super::{Form, counts::Counts};
 use crate::{
     field::{Check, HttpSubject, Subject, Wants},
     matcher::Pattern,
     principal::IdentityPattern,
-    rule::Rule,
+    request_principal::RequestPrincipal,
+    rule::{AllOf, Rule},
 };
 
 /// Hosts that are longer are not looked up: no name of the DNS is.
@@ -37,32 +38,33 @@ pub(super) enum Name<'r> {
 /// Alternatives: names of which a request has at least one where the rule matches.
 pub(super) type OneOf<'r> = Vec<Name<'r>>;
 
-/// Every such list of names that the rule offers. `rarity` decides where an alternative within one list has a choice: the sum
-/// of how many rules have each name.
-pub(super) fn offers<'r>(
-    rule: &'r Rule,
-    form: Form,
-    rarity: &impl Fn(&Name<'r>) -> u64,
-) -> Vec<OneOf<'r>> {
-    let groups = [&rule.sources, &rule.operations];
-    let of_groups = groups.into_iter().filter_map(|groups| {
-        let mut all = Vec::new();
-        for group in groups {
-            let offered = group.iter().flat_map(|check| of_check(check, form));
-            all.extend(offered.min_by_key(|names| weight(names, rarity))?);
-        }
-        (!all.is_empty()).then_some(all)
-    });
+/// The rarest of the lists of names that the rule offers, if it offers any that is looked up.
+pub(super) fn rarest<'r>(rule: &'r Rule, form: Form, counts: &Counts<'r>) -> Option<OneOf<'r>> {
     let of_conditions = rule
         .conditions
         .iter()
         .flat_map(|check| of_check(check, form));
-    of_groups.chain(of_conditions).collect()
+    let of_groups = [&rule.sources, &rule.operations]
+        .into_iter()
+        .filter_map(|groups| of_groups(groups, form, counts));
+    fewest(of_groups.chain(of_conditions), counts)
 }
 
-/// How many rules have these names.
-pub(super) fn weight<'r>(names: &OneOf<'r>, rarity: &impl Fn(&Name<'r>) -> u64) -> u64 {
-    names.iter().map(rarity).fold(0, u64::saturating_add)
+/// One list for alternatives: each of them must offer names.
+fn of_groups<'r>(groups: &'r [AllOf], form: Form, counts: &Counts<'r>) -> Option<OneOf<'r>> {
+    let mut all = Vec::new();
+    for group in groups {
+        let offered = group.iter().flat_map(|check| of_check(check, form));
+        all.extend(fewest(offered, counts)?);
+    }
+    (!all.is_empty()).then_some(all)
+}
+
+fn fewest<'r>(offered: impl Iterator<Item = OneOf<'r>>, counts: &Counts<'r>) -> Option<OneOf<'r>> {
+    offered
+        .filter_map(|names| Some((counts.of_names(&names)?, names)))
+        .min_by_key(|(count, _)| *count)
+        .map(|(_, names)| names)
 }
 
 /// The lists of names that one field offers.
@@ -102,51 +104,39 @@ fn of_identity(pattern: &IdentityPattern) -> Option<Name<'_>> {
 }
 
 fn of_http(subject: &HttpSubject) -> Vec<Option<OneOf<'_>>> {
-    let all = |patterns, name: &dyn Fn(&'_ str) -> Option<()>| exact(patterns, name);
     match subject {
         HttpSubject::Host(patterns) | HttpSubject::Authority(patterns) => {
-            let short = |host: &str| (host.len() <= MAX_HOST_BYTES).then_some(());
-            let hosts = all(patterns, &short);
-            let lower = |host: &str| Name::Host(host.to_ascii_lowercase().into_bytes());
-            vec![hosts.map(|hosts| hosts.into_iter().map(lower).collect())]
+            vec![each(patterns, |host| {
+                let lower = || Name::Host(host.to_ascii_lowercase().into_bytes());
+                (host.len() <= MAX_HOST_BYTES).then(lower)
+            })]
         }
         // A value with a comma may also be several values, joined.
         HttpSubject::Header(name, patterns) => {
-            let alone = |value: &str| (!value.contains(',')).then_some(());
-            let values = all(patterns, &alone);
-            vec![values.map(|values| {
-                let values = values.into_iter();
-                values.map(|value| Name::Header(name, value)).collect()
+            vec![each(patterns, |value| {
+                (!value.contains(',')).then_some(Name::Header(name, value))
             })]
         }
         HttpSubject::Claim(path, patterns) => {
-            let values = all(patterns, &|_| Some(()));
-            vec![values.map(|values| {
-                let values = values.into_iter();
-                values.map(|value| Name::Claim(path, value)).collect()
-            })]
+            vec![each(patterns, |value| Some(Name::Claim(path, value)))]
         }
         HttpSubject::RequestPrincipal(principals) => {
-            let issuers = principals.iter().map(|principal| principal.issuer());
-            let subjects = principals.iter().map(|principal| principal.subject());
+            let issuers = principals.iter().map(RequestPrincipal::issuer);
+            let subjects = principals.iter().map(RequestPrincipal::subject);
             vec![
-                issuers
-                    .map(|pattern| Some(Name::Issuer(pattern.as_exact()?)))
-                    .collect(),
-                subjects
-                    .map(|pattern| Some(Name::Subject(pattern.as_exact()?)))
-                    .collect(),
+                each(issuers, |issuer| Some(Name::Issuer(issuer))),
+                each(subjects, |subject| Some(Name::Subject(subject))),
             ]
         }
         HttpSubject::Method(_) | HttpSubject::Path(_) => Vec::new(),
     }
 }
 
-/// The values, if all of them are exact and good.
-fn exact<'r>(patterns: &'r [Pattern], good: &dyn Fn(&str) -> Option<()>) -> Option<Vec<&'r str>> {
-    let values = patterns.iter().map(|pattern| {
-        let value = pattern.as_exact()?;
-        good(value).map(|()| value)
-    });
-    values.collect()
+/// A name for each value, if all of them are exact and have one.
+fn each<'r>(
+    patterns: impl IntoIterator<Item = &'r Pattern>,
+    name: impl Fn(&'r str) -> Option<Name<'r>>,
+) -> Option<OneOf<'r>> {
+    let patterns = patterns.into_iter();
+    patterns.map(|pattern| name(pattern.as_exact()?)).collect()
 }

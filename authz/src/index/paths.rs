@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::candidate::Candidate;
+use super::{candidate::Candidate, counts::Counts};
 use crate::{
     field::{HttpSubject, PathPattern, Subject, Wants},
     matcher::Pattern,
@@ -23,7 +23,7 @@ pub(super) enum PathKey<'r> {
 }
 
 /// What a rule's paths must be, one of these; [`PathKey::Any`] alone if they may be anything.
-pub(super) fn keys<'r>(rule: &'r Rule, rarity: &impl Fn(&PathKey<'r>) -> u64) -> Vec<PathKey<'r>> {
+pub(super) fn keys<'r>(rule: &'r Rule, counts: &Counts<'r>) -> Vec<PathKey<'r>> {
     let any = || vec![PathKey::Any];
     let mut all = Vec::new();
     for operation in &rule.operations {
@@ -40,7 +40,8 @@ pub(super) fn keys<'r>(rule: &'r Rule, rarity: &impl Fn(&PathKey<'r>) -> u64) ->
             let offered = offers(pattern).into_iter();
             let offered =
                 offered.filter(|key| !matches!(key, PathKey::Prefix("") | PathKey::Suffix("")));
-            let Some(key) = offered.min_by_key(|key| (*key == PathKey::Any, rarity(key))) else {
+            let Some(key) = offered.min_by_key(|key| (*key == PathKey::Any, counts.of_path(key)))
+            else {
                 return any();
             };
             if key == PathKey::Any {
