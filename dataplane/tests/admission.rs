@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::panic_in_result_fn,
     reason = "a failed test is a panic"
 )]
 

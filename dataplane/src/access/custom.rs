@@ -58,7 +58,7 @@ impl Access {
         };
         let body = match self.providers.wanted_body(snapshot, provider) {
             Some(wanted) => Some(peek(request, wanted).await.map_err(|reply| Objection {
-                reply,
+                reply: *reply,
                 response: None,
                 provider: Some(provider),
             })?),
@@ -177,18 +177,18 @@ impl<'p> Objection<'p> {
 }
 
 /// The part of the body that a provider wants to see; 413 when it is longer and may not be cut.
-async fn peek<R: Judged>(request: &mut R, wanted: WantedBody) -> Result<Peeked, LocalReply> {
+async fn peek<R: Judged>(request: &mut R, wanted: WantedBody) -> Result<Peeked, Box<LocalReply>> {
     let peeked = request
         .peek(wanted.max)
         .await
-        .map_err(|_| LocalReply::upstream(UpstreamErrorKind::Upload))?;
+        .map_err(|_| Box::new(LocalReply::upstream(UpstreamErrorKind::Upload)))?;
     if peeked.whole || wanted.allow_partial {
         return Ok(peeked);
     }
-    Err(LocalReply::new(
+    Err(Box::new(LocalReply::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "Payload Too Large",
         ResponseFlags::NONE,
         "request_payload_too_large",
-    ))
+    )))
 }

@@ -13,7 +13,7 @@ use crate::access::Peeked;
 /// What was read of a body already, and the rest of it.
 #[derive(Debug)]
 pub struct Begun<B> {
-    begun: Bytes,
+    read: Bytes,
     trailers: Option<HeaderMap>,
     rest: B,
 }
@@ -27,7 +27,7 @@ impl<B> Begun<B> {
     /// A body whose first bytes were read already.
     pub const fn with(begun: Bytes, rest: B) -> Self {
         Self {
-            begun,
+            read: begun,
             trailers: None,
             rest,
         }
@@ -40,7 +40,7 @@ impl<B: Body<Data = Bytes> + Unpin> Begun<B> {
     /// # Errors
     /// The body breaks off.
     pub async fn peek(&mut self, max: usize) -> Result<Peeked, B::Error> {
-        let mut read = BytesMut::from(std::mem::take(&mut self.begun));
+        let mut read = BytesMut::from(std::mem::take(&mut self.read));
         while read.len() <= max && !self.rest.is_end_stream() {
             let Some(frame) = self.rest.frame().await.transpose()? else {
                 break;
@@ -50,10 +50,10 @@ impl<B: Body<Data = Bytes> + Unpin> Begun<B> {
                 Err(frame) => self.trailers = frame.into_trailers().ok(),
             }
         }
-        self.begun = read.freeze();
+        self.read = read.freeze();
         Ok(Peeked {
-            bytes: self.begun.slice(..self.begun.len().min(max)),
-            whole: self.begun.len() <= max,
+            bytes: self.read.slice(..self.read.len().min(max)),
+            whole: self.read.len() <= max,
         })
     }
 }
@@ -67,8 +67,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Begun<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.get_mut();
-        if this.begun.has_remaining() {
-            let begun = std::mem::take(&mut this.begun);
+        if this.read.has_remaining() {
+            let begun = std::mem::take(&mut this.read);
             return Poll::Ready(Some(Ok(Frame::data(begun))));
         }
         if let Some(trailers) = this.trailers.take() {
@@ -78,11 +78,11 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Begun<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.begun.is_empty() && self.trailers.is_none() && self.rest.is_end_stream()
+        self.read.is_empty() && self.trailers.is_none() && self.rest.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let begun = u64::try_from(self.begun.len()).unwrap_or(u64::MAX);
+        let begun = u64::try_from(self.read.len()).unwrap_or(u64::MAX);
         let rest = self.rest.size_hint();
         let mut hint = SizeHint::new();
         hint.set_lower(begun.saturating_add(rest.lower()));
