@@ -81,7 +81,6 @@ fn render_failure(text: &mut String, case: &CaseResult) {
     for note in &case.notes {
         _ = writeln!(text, "              {}", escape(note, LIMIT));
     }
-    text.push('\n');
 }
 
 fn render_coverage(text: &mut String, coverage: &Coverage, in_full: bool) {
