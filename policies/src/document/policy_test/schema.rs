@@ -109,15 +109,13 @@ impl Decode for TestProvider {
         cursor.fields(|f| {
             let name = f.required::<Spanned<NonEmpty>>("name");
             f.cursor().note(|shape| shape.required("type"));
-            let kind = match f.get("type") {
-                Some(cursor) => {
-                    cursor.one_of(&[("http", ProviderType::Http), ("grpc", ProviderType::Grpc)])
-                }
-                None => {
-                    f.missing("type");
-                    None
-                }
-            };
+            let kind = f.get("type");
+            if kind.is_none() {
+                f.missing("type");
+            }
+            let kind = kind.and_then(|cursor| {
+                cursor.one_of(&[("http", ProviderType::Http), ("grpc", ProviderType::Grpc)])
+            });
             let name = name?.map(|NonEmpty(name)| name);
             let service = Spanned::new(name.value.clone(), name.at.clone(), DocPath::root());
             let port = Spanned::new(80, name.at.clone(), DocPath::root());
