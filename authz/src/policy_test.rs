@@ -124,9 +124,11 @@ impl Subject {
                 Verdict::Allow => Outcome::Allow,
                 Verdict::Deny => Outcome::Deny,
             },
-            by: match reason {
-                Reason::Matches(rule) | Reason::ProviderAllows(rule) => Some(Decider::Rule(rule)),
-                _ => None,
+            by: match (decision.by, decision.verdict) {
+                (Some(rule), _) => Some(Decider::Rule(rule)),
+                // Nothing else has a say behind a provider that allows.
+                (None, Verdict::Allow) => custom.map(|custom| Decider::Rule(custom.by)),
+                (None, Verdict::Deny) => None,
             },
             reason,
             hits,
@@ -147,7 +149,8 @@ impl Subject {
     ) -> Result<(Arrival<'r>, Option<Custom<'_>>), Judgement<'_>> {
         let port = request.destination_port;
         let mode = self.mtls.as_ref().map(|modes| modes.for_port(port));
-        let mtls = request.mtls.unwrap_or(mode != Some(MtlsMode::Disable));
+        let takes_mtls = mode != Some(MtlsMode::Disable);
+        let mtls = request.mtls.unwrap_or(takes_mtls);
         if let (Some(mode @ MtlsMode::Strict), false) | (Some(mode @ MtlsMode::Disable), true) =
             (mode, mtls)
         {
