@@ -44,6 +44,16 @@ pub enum Found {
     Absent(Absence),
 }
 
+impl Found {
+    /// The same without what it says.
+    fn withheld(self) -> Self {
+        match self {
+            Self::Text(_) | Self::Texts(_) | Self::Withheld => Self::Withheld,
+            Self::Absent(why) => Self::Absent(why),
+        }
+    }
+}
+
 /// Why there is nothing to find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Absence {
@@ -127,9 +137,10 @@ pub(super) fn explain_field(check: &Check, facts: &Facts<'_>, action: Action) ->
             values.iter().map(ToString::to_string).collect()
         },
         refuses: check.wants == Wants::NoMatch,
-        found: match found(check, facts) {
-            Found::Text(_) | Found::Texts(_) if is_secret(field) => Found::Withheld,
-            found => found,
+        found: if is_secret(field) {
+            found(check, facts).withheld()
+        } else {
+            found(check, facts)
         },
         holds: !falls && check.holds(facts, action),
     }

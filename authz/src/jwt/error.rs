@@ -81,9 +81,10 @@ pub enum TokenError {
 impl TokenError {
     /// 403 for a token that is good, but for somebody else; 401 for all others (Envoy's `jwt_authn`).
     pub const fn status(self) -> StatusCode {
-        match self {
-            Self::AudienceNotAllowed => StatusCode::FORBIDDEN,
-            _ => StatusCode::UNAUTHORIZED,
+        if matches!(self, Self::AudienceNotAllowed) {
+            StatusCode::FORBIDDEN
+        } else {
+            StatusCode::UNAUTHORIZED
         }
     }
 

@@ -25,7 +25,7 @@ struct Key {
     /// The one algorithm that it is for, if it says so.
     algorithm: Option<Algorithm>,
     kind: Kind,
-    key: DecodingKey,
+    public: DecodingKey,
 }
 
 /// What a key can do.
@@ -117,7 +117,7 @@ impl KeySet {
         for key in self.keys.iter().filter(|key| key.fits(token)) {
             let signed = token.signed.as_bytes();
             let (signature, algorithm) = (token.signature, token.algorithm);
-            if jsonwebtoken::crypto::verify(signature, signed, &key.key, algorithm) == Ok(true) {
+            if jsonwebtoken::crypto::verify(signature, signed, &key.public, algorithm) == Ok(true) {
                 return Ok(());
             }
             outcome = TokenError::Signature;
@@ -151,16 +151,21 @@ impl Key {
         }
         let kind = match &jwk.algorithm {
             AlgorithmParameters::RSA(_) => Kind::Rsa,
-            AlgorithmParameters::EllipticCurve(key) => match key.curve {
-                EllipticCurve::P256 => Kind::P256,
-                EllipticCurve::P384 => Kind::P384,
-                _ => return None,
-            },
+            AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
+                Kind::P256
+            }
+            AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P384 => {
+                Kind::P384
+            }
             AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
                 Kind::Ed25519
             }
-            // Shared secrets, and what is not known.
-            _ => return None,
+            // Other curves, shared secrets, and what this version does not know.
+            AlgorithmParameters::EllipticCurve(_)
+            | AlgorithmParameters::OctetKeyPair(_)
+            | AlgorithmParameters::OctetKey(_)
+            | AlgorithmParameters::Other(_)
+            | _ => return None,
         };
         let algorithm = match common.key_algorithm {
             None => None,
@@ -171,7 +176,7 @@ impl Key {
             id: common.key_id.as_deref().map(Box::from),
             algorithm,
             kind,
-            key: DecodingKey::from_jwk(&jwk).ok()?,
+            public: DecodingKey::from_jwk(&jwk).ok()?,
         })
     }
 

@@ -120,7 +120,7 @@ fn digit(byte: u8) -> Option<u8> {
 fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
     headers.get_all(header::COOKIE).iter().flat_map(|value| {
         let cookies = value.as_bytes().split(|byte| *byte == b';');
-        cookies.map(|cookie| name_and_value(cookie))
+        cookies.map(name_and_value)
     })
 }
 

@@ -37,10 +37,12 @@ fn base64(bytes: impl AsRef<[u8]>) -> String {
 
 impl Signer {
     fn ec(algorithm: Algorithm) -> Self {
-        let (curve, signing, size): (_, &'static EcdsaSigningAlgorithm, _) = match algorithm {
-            Algorithm::ES256 => ("P-256", &ECDSA_P256_SHA256_FIXED_SIGNING, 32),
-            _ => ("P-384", &ECDSA_P384_SHA384_FIXED_SIGNING, 48),
-        };
+        let (curve, signing, size): (_, &'static EcdsaSigningAlgorithm, _) =
+            if algorithm == Algorithm::ES256 {
+                ("P-256", &ECDSA_P256_SHA256_FIXED_SIGNING, 32)
+            } else {
+                ("P-384", &ECDSA_P384_SHA384_FIXED_SIGNING, 48)
+            };
         let der = EcdsaKeyPair::generate_pkcs8(signing, &SystemRandom::new()).unwrap();
         let pair = EcdsaKeyPair::from_pkcs8(signing, der.as_ref()).unwrap();
         let (x, y) = pair.public_key().as_ref()[1..].split_at(size);
@@ -110,7 +112,7 @@ fn parse_error(token: &str) -> TokenError {
 
 /// The rules of RequestAuthentications with these specs, for a workload with the label `app: web`.
 fn rules(specs: &[&str]) -> TokenRules {
-    let text: String = specs
+    let text: Vec<String> = specs
         .iter()
         .enumerate()
         .map(|(number, spec)| {
@@ -121,7 +123,7 @@ fn rules(specs: &[&str]) -> TokenRules {
         })
         .collect();
     let mesh = Mesh::default();
-    let loaded = load(&[SourceFile::new("ra.yaml", text.as_str())], &mesh);
+    let loaded = load(&[SourceFile::new("ra.yaml", text.concat())], &mesh);
     let unexpected: Vec<_> = loaded
         .diagnostics
         .iter()
@@ -400,7 +402,10 @@ fn times_hold_within_a_minute() {
     assert_eq!(accepts(json!({"exp": NOW - 60})), Ok(()));
     assert_eq!(accepts(json!({"exp": NOW - 61})), Err(TokenError::Expired));
     assert_eq!(accepts(json!({"exp": 0})), Err(TokenError::Expired));
-    assert_eq!(accepts(json!({"exp": (NOW - 60) as f64 + 0.9})), Ok(()));
+    assert_eq!(
+        accepts(json!({"exp": format!("{}.9", NOW - 60).parse::<f64>().unwrap()})),
+        Ok(())
+    );
     assert_eq!(accepts(json!({"exp": u64::MAX})), Ok(()));
     assert_eq!(accepts(json!({"nbf": NOW + 60})), Ok(()));
     assert_eq!(

@@ -12,7 +12,7 @@ use super::error::TokenError;
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 /// How far clocks may be apart when `exp` and `nbf` are judged (Envoy's `kClockSkewInSecond`).
-pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
+pub const CLOCK_SKEW: Duration = Duration::from_mins(1);
 
 /// A JSON Web Token in compact form (RFC 7519, RFC 7515 §3.1), parsed and not verified.
 #[derive(Debug)]
