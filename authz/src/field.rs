@@ -161,10 +161,10 @@ enum Reading {
 impl Reading {
     const fn of(action: Action, wants: Wants) -> Self {
         match (action, wants) {
-            (Action::Allow, Wants::Match) => Self::Every,
-            (Action::Allow, Wants::NoMatch) => Self::Any,
-            (Action::Deny | Action::Custom | Action::Audit, Wants::NoMatch) => Self::Every,
-            (Action::Deny | Action::Custom | Action::Audit, Wants::Match) => Self::Any,
+            (Action::Allow, Wants::Match)
+            | (Action::Deny | Action::Custom | Action::Audit, Wants::NoMatch) => Self::Every,
+            (Action::Allow, Wants::NoMatch)
+            | (Action::Deny | Action::Custom | Action::Audit, Wants::Match) => Self::Any,
         }
     }
 }

@@ -27,11 +27,11 @@ pub(super) fn keys<'r>(rule: &'r Rule, counts: &Counts<'r>) -> Vec<PathKey<'r>> 
     let any = || vec![PathKey::Any];
     let mut all = Vec::new();
     for operation in &rule.operations {
-        let mut patterns = operation.iter().filter_map(|check| match &check.subject {
-            Subject::Http(HttpSubject::Path(patterns)) if check.wants == Wants::Match => {
-                Some(patterns)
-            }
-            _ => None,
+        let mut patterns = operation.iter().filter_map(|check| {
+            let Subject::Http(HttpSubject::Path(patterns)) = &check.subject else {
+                return None;
+            };
+            (check.wants == Wants::Match).then_some(patterns)
         });
         let Some(patterns) = patterns.next() else {
             return any();
