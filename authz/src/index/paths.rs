@@ -27,13 +27,13 @@ pub(super) fn keys<'r>(rule: &'r Rule, counts: &Counts<'r>) -> Vec<PathKey<'r>> 
     let any = || vec![PathKey::Any];
     let mut all = Vec::new();
     for operation in &rule.operations {
-        let mut paths = operation.iter().filter_map(|check| {
+        let mut patterns = operation.iter().filter_map(|check| {
             let Subject::Http(HttpSubject::Path(patterns)) = &check.subject else {
                 return None;
             };
             (check.wants == Wants::Match).then_some(patterns)
         });
-        let Some(patterns) = paths.next() else {
+        let Some(patterns) = patterns.next() else {
             return any();
         };
         for pattern in patterns {
