@@ -153,7 +153,7 @@ fn providers(grpc: u16, http: u16) -> String {
         format!(
             "apiVersion: networking.istio.io/v1\n\
              kind: ServiceEntry\n\
-             metadata: {{name: {name}, namespace: my-app}}\n\
+             metadata: {{name: {name}-authorizer, namespace: my-app}}\n\
              spec:\n  \
                hosts: [{name}.authorizers.example]\n  \
                location: MESH_EXTERNAL\n  \

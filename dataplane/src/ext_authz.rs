@@ -20,7 +20,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use ::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use ::http::{Method, Request, Response, StatusCode, Version};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -34,7 +34,7 @@ pub use provider::Providers;
 pub use query::QueryChange;
 
 use crate::forward::{ForwardBody, Forwarder};
-use crate::local_reply::LocalReply;
+use crate::local_reply::{LocalReply, is_grpc};
 use crate::snapshot::Snapshot;
 use crate::telemetry::ResponseFlags;
 use crate::upstream::{Limits, UpstreamProtocol, Upstreams};
@@ -94,8 +94,8 @@ pub struct WantedBody {
 pub enum CheckAnswer {
     /// The request goes on, changed like this.
     Allow(Box<Allowed>),
-    /// The provider's own answer for the client: `ext_authz_denied`, flag UAEX. Callers of gRPC are to get its status
-    /// as a gRPC status.
+    /// The provider's own answer for the client: `ext_authz_denied`, flag UAEX. It has the caller's form: a gRPC status
+    /// for callers of gRPC.
     Deny(Box<Response<Bytes>>),
     /// The provider did not answer, and may not be missing: what the client gets. `ext_authz_error`, flag UAEX.
     Failed(Box<LocalReply>),
@@ -294,8 +294,25 @@ const fn unanswered(status: StatusCode) -> LocalReply {
     )
 }
 
-/// A provider's denial as the client gets it. The body is plain text unless the provider says what it is (Envoy).
-fn denial(mut answer: Response<Bytes>, changes: &[HeaderChange]) -> Response<Bytes> {
+/// A provider's denial in the form of the caller: callers of gRPC get a gRPC status, others a body that is plain text
+/// unless the provider says what it is (Envoy).
+fn denial(
+    mut answer: Response<Bytes>,
+    changes: &[HeaderChange],
+    request: &HeaderMap,
+) -> Response<Bytes> {
+    if is_grpc(request) {
+        let mut reply = unanswered(answer.status());
+        reply.body = String::from_utf8_lossy(answer.body()).into_owned().into();
+        let mut grpc = reply.grpc();
+        // The body is the gRPC message now; what describes it as a body would be wrong.
+        for change in changes {
+            if ![CONTENT_TYPE, CONTENT_ENCODING].contains(change.name()) {
+                change.apply(grpc.headers_mut());
+            }
+        }
+        return grpc;
+    }
     let length = answer.body().len();
     let headers = answer.headers_mut();
     if length > 0 {

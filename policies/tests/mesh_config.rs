@@ -369,3 +369,60 @@ fn of_an_operator_the_mesh_config_is_read() {
     ));
     assert!(wrong.has_errors() && wrong.documents.mesh_configs.is_empty());
 }
+
+#[test]
+fn an_external_authorizer_has_to_be_declared() {
+    let service = "apiVersion: networking.istio.io/v1\n\
+        kind: ServiceEntry\n\
+        metadata: {name: opa, namespace: my-app}\n\
+        spec:\n  \
+          hosts: [opa.my-app.svc.cluster.local]\n  \
+          location: MESH_INTERNAL\n  \
+          resolution: STATIC\n  \
+          ports: [{number: 9191, name: grpc, protocol: GRPC}, {number: 9000, name: raw, protocol: TCP}]\n  \
+          endpoints: [{address: 10.0.0.9, serviceAccount: opa}]\n\
+        ---\n";
+    for (service_and_port, expected) in [
+        ("service: opa.my-app.svc.cluster.local, port: 9191", None),
+        (
+            "service: my-app/opa.my-app.svc.cluster.local, port: 9191",
+            None,
+        ),
+        ("service: opa, port: 9191", None),
+        (
+            "service: oba.my-app.svc.cluster.local, port: 9191",
+            Some("error[PC0301]: no document declares the host `oba.my-app.svc.cluster.local`"),
+        ),
+        (
+            "service: other/opa.my-app.svc.cluster.local, port: 9191",
+            Some("is a service of namespace `my-app`, not of `other`"),
+        ),
+        (
+            "service: opa.my-app.svc.cluster.local, port: 80",
+            Some("error[PC0305]: `opa.my-app.svc.cluster.local` has no port 80"),
+        ),
+        (
+            "service: opa.my-app.svc.cluster.local, port: 9000",
+            Some("speaks TCP, an external authorizer needs HTTP"),
+        ),
+    ] {
+        let provider = format!(
+            "  extensionProviders: [{{name: opa, envoyExtAuthzGrpc: {{{service_and_port}}}}}]\n"
+        );
+        let loaded = read(&format!("{service}{}", mesh_config(&provider)));
+        assert_eq!(loaded.diagnostics, [], "{service_and_port}");
+        let (_, found) = policies::check::check(&loaded.documents, &loaded.mesh);
+        let errors: Vec<String> = found
+            .iter()
+            .filter(|finding| finding.is_error())
+            .map(ToString::to_string)
+            .collect();
+        match expected {
+            None => assert!(errors.is_empty(), "{service_and_port}: {errors:#?}"),
+            Some(text) => assert!(
+                errors.len() == 1 && errors[0].contains(text),
+                "{service_and_port}: {errors:#?}"
+            ),
+        }
+    }
+}

@@ -1,3 +1,5 @@
+//! What a subject is made of, and what it judges.
+
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -50,7 +50,7 @@ impl ExtAuthz {
             .send(snapshot, provider, request, Some(UpstreamProtocol::Http2))
             .await?;
         let answer = message_of(response).await?;
-        answered(answer)
+        answered(answer, check)
     }
 }
 
@@ -118,7 +118,7 @@ fn failed(headers: &HeaderMap) -> Result<(), Fault> {
 }
 
 /// What the answer means. One that says nothing, or the contrary of itself, is no answer.
-fn answered(answer: CheckResponse) -> Result<Answer, Fault> {
+fn answered(answer: CheckResponse, check: &CheckRequest<'_>) -> Result<Answer, Fault> {
     let allows = answer.status.as_ref().map(|status| status.code == 0);
     match (allows, answer.http_response) {
         (_, Some(HttpResponse::ErrorResponse(_))) => {
@@ -127,10 +127,10 @@ fn answered(answer: CheckResponse) -> Result<Answer, Fault> {
         (Some(true), None) => Ok(Answer::Allow(Allowed::default())),
         (Some(true) | None, Some(HttpResponse::OkResponse(ok))) => allowed(ok).map(Answer::Allow),
         (Some(false) | None, Some(HttpResponse::DeniedResponse(denied))) => {
-            denied_by(denied).map(Answer::Deny)
+            denied_by(denied, check).map(Answer::Deny)
         }
         // Without a word about the client's response it is a 403 without body (Envoy).
-        (Some(false), _) => denied_by(DeniedHttpResponse::default()).map(Answer::Deny),
+        (Some(false), _) => denied_by(DeniedHttpResponse::default(), check).map(Answer::Deny),
         (Some(true), Some(HttpResponse::DeniedResponse(_))) => Err(Fault::invalid(
             "its status allows the request and its response denies it",
         )),
@@ -155,7 +155,10 @@ fn allowed(ok: OkHttpResponse) -> Result<Allowed, Fault> {
     })
 }
 
-fn denied_by(denied: DeniedHttpResponse) -> Result<Response<Bytes>, Fault> {
+fn denied_by(
+    denied: DeniedHttpResponse,
+    check: &CheckRequest<'_>,
+) -> Result<Response<Bytes>, Fault> {
     let code = denied.status.map_or(0, |status| status.code);
     let status = match u16::try_from(code).map(StatusCode::from_u16) {
         Ok(Ok(status)) if (200..600).contains(&code) => status,
@@ -167,7 +170,12 @@ fn denied_by(denied: DeniedHttpResponse) -> Result<Response<Bytes>, Fault> {
     };
     let mut answer = Response::new(Bytes::from(denied.body));
     *answer.status_mut() = status;
-    Ok(denial(answer, &changes(denied.headers)?))
+    let changes = changes(denied.headers)?;
+    Ok(match &check.http {
+        Some(http) => denial(answer, &changes, http.headers),
+        // A connection is closed without a word.
+        None => answer,
+    })
 }
 
 /// Header changes. Where neither `append` nor `append_action` is given, the value replaces what was there: a client

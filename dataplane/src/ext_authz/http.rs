@@ -45,7 +45,7 @@ impl ExtAuthz {
             .status(head.status)
             .body(body.to_bytes());
         let answer = answer.map_err(Fault::unanswered)?;
-        Ok(Answer::Deny(denial(answer, &headers)))
+        Ok(Answer::Deny(denial(answer, &headers, http.headers)))
     }
 }
 

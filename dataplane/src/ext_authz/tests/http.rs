@@ -191,6 +191,17 @@ async fn a_denial_is_the_providers_own() {
         got.sort_unstable();
         assert_eq!(got, expected, "{settings}");
     }
+    // A caller of gRPC cannot read a page.
+    let snapshot = snapshot("envoyExtAuthzHttp", server.address, "", "");
+    let grpc = headers(&[("content-type", "application/grpc")]);
+    let CheckAnswer::Deny(response) = ask(&client, &snapshot, &grpc, None).await else {
+        panic!("not denied");
+    };
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "application/grpc");
+    assert_eq!(response.headers()["grpc-status"], "2");
+    assert_eq!(response.headers()["grpc-message"], "<p>login");
+    assert_eq!(response.headers()["x-reason"], "none");
 }
 
 fn broken() -> Response<TestBody> {
