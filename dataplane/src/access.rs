@@ -82,7 +82,7 @@ impl Access {
         }
         let custom = snapshot.authz.custom(&facts(caller, request, None));
         if let Some(custom) = custom {
-            self.decisions.asked(snapshot, custom.by);
+            Decisions::asked(snapshot, custom.by);
             Box::pin(self.consult(snapshot, caller, request, custom, &mut admitted)).await?;
         }
         admitted.token = request.verified();
@@ -107,7 +107,7 @@ impl Access {
         let mut admitted = Admitted::default();
         let facts = caller.facts(None);
         if let Some(custom) = snapshot.authz.custom(&facts) {
-            self.decisions.asked(snapshot, custom.by);
+            Decisions::asked(snapshot, custom.by);
             // Boxed: a connection keeps its future for all its life, and few are asked about.
             let consult = self.consult_about_connection(snapshot, caller, custom, &mut admitted);
             Box::pin(consult).await?;

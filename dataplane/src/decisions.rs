@@ -141,7 +141,7 @@ impl Decisions {
     }
 
     /// Counts a CUSTOM rule that matched, before its provider is asked.
-    pub fn asked(&self, snapshot: &Snapshot, by: &RuleId) {
+    pub fn asked(snapshot: &Snapshot, by: &RuleId) {
         snapshot.uses.asked(by);
     }
 

@@ -186,7 +186,7 @@ impl ExtAuthz {
     }
 
     /// How much of the body `provider` wants to see; none if nothing.
-    pub fn wanted_body(&self, snapshot: &Snapshot, provider: &str) -> Option<WantedBody> {
+    pub fn wanted_body(snapshot: &Snapshot, provider: &str) -> Option<WantedBody> {
         let body = snapshot.providers.get(provider)?.body?;
         Some(WantedBody {
             max: usize::try_from(body.max_request_bytes).unwrap_or(usize::MAX),

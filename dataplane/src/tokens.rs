@@ -22,7 +22,7 @@ use http::{HeaderName, HeaderValue, Method};
 use parking_lot::Mutex;
 use prometheus::Registry;
 
-use self::cache::{Accepted, Generation, Key, TokenCache};
+use self::cache::{Accepted, Entry, Generation, Key, TokenCache};
 pub use self::error::TokensError;
 use self::fetch::Fetcher;
 use self::metrics::TokenMetrics;
@@ -199,9 +199,13 @@ impl Tokens {
                         forwards_token: rule.forwards_token(),
                         token: Arc::new(rule.accept(token)),
                     });
-                    shared
-                        .cache
-                        .put(key, text.len(), &accepted, generation, dies_at, now);
+                    let entry = Entry {
+                        key,
+                        accepted: Arc::clone(&accepted),
+                        generation,
+                        dies_at,
+                    };
+                    shared.cache.put(entry, text.len(), now);
                     return Ok(accepted);
                 }
                 Err(error) => outcome = outcome.or(error),

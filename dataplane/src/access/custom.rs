@@ -6,7 +6,7 @@ use http::StatusCode;
 use super::{Access, Admitted, Caller, Judged, Note, Peeked, Refused, change, facts, tell};
 use crate::config::AuthorizationMode;
 use crate::decisions::Decided;
-use crate::ext_authz::{Allowed, CheckAnswer, CheckHttp, QueryChange, WantedBody};
+use crate::ext_authz::{Allowed, CheckAnswer, CheckHttp, ExtAuthz, QueryChange, WantedBody};
 use crate::local_reply::LocalReply;
 use crate::snapshot::Snapshot;
 use crate::telemetry::ResponseFlags;
@@ -14,8 +14,8 @@ use crate::upstream::UpstreamErrorKind;
 
 /// Why a provider's step ends an exchange.
 struct Objection<'p> {
-    reply: LocalReply,
-    response: Option<http::Response<bytes::Bytes>>,
+    reply: Box<LocalReply>,
+    response: Option<Box<http::Response<bytes::Bytes>>>,
     provider: Option<&'p str>,
 }
 
@@ -56,9 +56,9 @@ impl Access {
         let Ask::Provider(provider) = custom.ask else {
             return Err(Objection::nobody(custom));
         };
-        let body = match self.providers.wanted_body(snapshot, provider) {
+        let body = match ExtAuthz::wanted_body(snapshot, provider) {
             Some(wanted) => Some(peek(request, wanted).await.map_err(|reply| Objection {
-                reply: *reply,
+                reply,
                 response: None,
                 provider: Some(provider),
             })?),
@@ -104,7 +104,11 @@ impl Access {
         };
         tell(snapshot, facts, &note, &objection.reply.details);
         if enforced {
-            Err(Refused::new(note, objection.reply, objection.response))
+            Err(Refused::new(
+                note,
+                *objection.reply,
+                objection.response.map(|response| *response),
+            ))
         } else {
             Ok(note)
         }
@@ -143,7 +147,7 @@ impl<'p> Objection<'p> {
         match answer {
             CheckAnswer::Allow(allowed) => Ok(*allowed),
             CheckAnswer::Deny(response) => Err(Self {
-                reply: LocalReply {
+                reply: Box::new(LocalReply {
                     status: response.status(),
                     ..LocalReply::new(
                         StatusCode::FORBIDDEN,
@@ -151,12 +155,12 @@ impl<'p> Objection<'p> {
                         ResponseFlags::UNAUTHORIZED_EXTERNAL_SERVICE,
                         "ext_authz_denied",
                     )
-                },
-                response: Some(*response),
+                }),
+                response: Some(response),
                 provider: Some(provider),
             }),
             CheckAnswer::Failed(reply) => Err(Self {
-                reply: *reply,
+                reply,
                 response: None,
                 provider: Some(provider),
             }),
@@ -166,10 +170,10 @@ impl<'p> Objection<'p> {
     /// Nobody can be asked: Istio makes such rules a denial.
     fn nobody(custom: &Custom<'_>) -> Self {
         Self {
-            reply: LocalReply::denied(format_args!(
+            reply: Box::new(LocalReply::denied(format_args!(
                 "rbac_access_denied_matched_policy[{}-deny-due-to-bad-CUSTOM-action]",
                 custom.by
-            )),
+            ))),
             response: None,
             provider: None,
         }

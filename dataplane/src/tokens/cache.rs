@@ -40,12 +40,14 @@ pub(super) enum Generation {
     Of(Arc<RemoteKeys>, u64),
 }
 
+/// A verified token and how long that holds.
 #[derive(Debug)]
-struct Entry {
-    key: Key,
-    accepted: Arc<Accepted>,
-    generation: Generation,
-    dies_at: Option<SystemTime>,
+pub(super) struct Entry {
+    pub(super) key: Key,
+    pub(super) accepted: Arc<Accepted>,
+    pub(super) generation: Generation,
+    /// When the token expires.
+    pub(super) dies_at: Option<SystemTime>,
 }
 
 /// The tokens verified lately.
@@ -109,32 +111,19 @@ impl TokenCache {
         })
     }
 
-    /// Remembers a token, in the place of one that is dead or, if all live, of one that chance picks.
-    pub(super) fn put(
-        &self,
-        key: Key,
-        length: usize,
-        accepted: &Arc<Accepted>,
-        generation: Generation,
-        dies_at: Option<SystemTime>,
-        now: SystemTime,
-    ) {
-        let (set, chance) = key.spread();
+    /// Remembers a token of `length` bytes, in the place of one that is dead or, if all live, of one that chance picks.
+    pub(super) fn put(&self, entry: Entry, length: usize, now: SystemTime) {
+        let (set, chance) = entry.key.spread();
         let Some(ways) = self.sets.get(set).filter(|_| length <= MAX_TOKEN) else {
             return;
         };
         let free = ways.iter().position(|way| {
-            let entry = way.load();
-            let entry = entry.as_ref();
-            entry.is_none_or(|entry| entry.key == key || !entry.holds(now))
+            let old = way.load();
+            old.as_ref()
+                .is_none_or(|old| old.key == entry.key || !old.holds(now))
         });
         if let Some(way) = ways.get(free.unwrap_or(chance)) {
-            way.store(Some(Arc::new(Entry {
-                key,
-                accepted: Arc::clone(accepted),
-                generation,
-                dies_at,
-            })));
+            way.store(Some(Arc::new(entry)));
         }
     }
 }

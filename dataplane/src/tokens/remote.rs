@@ -33,11 +33,11 @@ pub(super) struct Schedule {
 impl Default for Schedule {
     fn default() -> Self {
         Self {
-            fresh: Duration::from_secs(20 * 60),
-            usable: Duration::from_secs(24 * 60 * 60),
+            fresh: Duration::from_mins(20),
+            usable: Duration::from_hours(24),
             unknown_key: Duration::from_secs(10),
             first_pause: Duration::from_secs(1),
-            longest_pause: Duration::from_secs(60),
+            longest_pause: Duration::from_mins(1),
         }
     }
 }

@@ -21,16 +21,17 @@ use policies::workload::Workload;
 use serde_json::json;
 
 use self::issuer::{Answer, Issuer, Signer};
+use super::cache::Entry;
 use super::fetch::FetchError;
 use super::*;
 
 /// What happens in minutes and hours, in milliseconds.
 const QUICK: Schedule = Schedule {
     fresh: Duration::from_millis(50),
-    usable: Duration::from_secs(60),
-    unknown_key: Duration::from_secs(60),
-    first_pause: Duration::from_secs(60),
-    longest_pause: Duration::from_secs(60),
+    usable: Duration::from_mins(1),
+    unknown_key: Duration::from_mins(1),
+    first_pause: Duration::from_mins(1),
+    longest_pause: Duration::from_mins(1),
 };
 
 fn config() -> JwksConfig {
@@ -340,7 +341,7 @@ async fn bad_answers_let_nobody_in() {
 #[tokio::test]
 async fn fetching_takes_no_longer_than_the_rule_says() {
     let issuer = Issuer::start(Signer::new("1")).await;
-    issuer.answers(Answer::Slowly(Duration::from_secs(60)));
+    issuer.answers(Answer::Slowly(Duration::from_mins(1)));
     let fetcher = Fetcher::new(&config()).unwrap();
     let at = KeysAt {
         found_by: FoundBy::Uri(issuer.url("/keys").as_str().into()),
@@ -461,8 +462,14 @@ fn the_cache_stays_within_its_bounds() {
         forwards_token: false,
     });
     let key = |number: u32| Key::of(1, &FoundAt::default(), &number.to_string());
+    let entry = |number, dies_at| Entry {
+        key: key(number),
+        accepted: Arc::clone(&accepted),
+        generation: Generation::Fixed,
+        dies_at,
+    };
     for number in 0..100_000 {
-        cache.put(key(number), 100, &accepted, Generation::Fixed, None, now);
+        cache.put(entry(number, None), 100, now);
         assert!(
             cache.get(&key(number), now).is_some(),
             "the newest is known"
@@ -471,10 +478,10 @@ fn the_cache_stays_within_its_bounds() {
     let kept = (0..100_000).filter(|number| cache.get(&key(*number), now).is_some());
     assert!(kept.count() <= 4096);
     let dies = Some(now + Duration::from_secs(1));
-    cache.put(key(0), 100, &accepted, Generation::Fixed, dies, now);
+    cache.put(entry(0, dies), 100, now);
     assert!(cache.get(&key(0), now).is_some());
     assert!(cache.get(&key(0), now + Duration::from_secs(1)).is_none());
-    cache.put(key(1), 9000, &accepted, Generation::Fixed, None, now);
+    cache.put(entry(1, None), 9000, now);
     assert_ne!(
         Key::of(1, &FoundAt::default(), "t"),
         Key::of(2, &FoundAt::default(), "t")

@@ -68,14 +68,14 @@ async fn answered(settings: &str, answer: CheckResponse) -> CheckAnswer {
     ask(&ExtAuthz::default(), &snapshot, &HeaderMap::new(), None).await
 }
 
-fn status(code: i32) -> Option<Status> {
+fn status(code: i32) -> Status {
     let message = String::new();
-    Some(Status { code, message })
+    Status { code, message }
 }
 
 fn allowing() -> CheckResponse {
     CheckResponse {
-        status: status(0),
+        status: Some(status(0)),
         ..CheckResponse::default()
     }
 }
@@ -101,7 +101,7 @@ fn changing(ok: OkHttpResponse) -> CheckResponse {
 
 fn denying(code: i32, headers: Vec<HeaderValueOption>, body: &str) -> CheckResponse {
     CheckResponse {
-        status: status(7),
+        status: Some(status(7)),
         http_response: Some(HttpResponse::DeniedResponse(DeniedHttpResponse {
             status: Some(HttpStatus { code }),
             headers,
@@ -273,7 +273,7 @@ async fn a_denial_is_the_providers_own() {
     for denial in [
         denying(0, Vec::new(), ""),
         CheckResponse {
-            status: status(16),
+            status: Some(status(16)),
             ..CheckResponse::default()
         },
     ] {
@@ -294,7 +294,7 @@ async fn what_no_provider_may_change_is_refused_even_where_it_may_be_missing() {
         })
     };
     let contradicting = CheckResponse {
-        status: status(0),
+        status: Some(status(0)),
         ..denying(403, Vec::new(), "")
     };
     for answer in [
@@ -324,7 +324,7 @@ async fn who_does_not_answer_denies_unless_it_may_be_missing() {
     let cut = allow.slice(..allow.len() - 1);
     let long = Bytes::from(vec![0; 1024 * 1024 + 6]);
     let could_not_tell = framed(&CheckResponse {
-        status: status(7),
+        status: Some(status(7)),
         http_response: Some(HttpResponse::ErrorResponse(DeniedHttpResponse::default())),
         ..CheckResponse::default()
     });

@@ -53,7 +53,7 @@ async fn what_is_asked_and_what_an_allowance_changes() {
                     headersToUpstreamOnAllow: [x-user, x-team-*], headersToDownstreamOnAllow: [set-cookie]";
     let snapshot = snapshot("envoyExtAuthzHttp", server.address, settings, "");
     let client = ExtAuthz::default();
-    assert_eq!(client.wanted_body(&snapshot, "asked"), None);
+    assert_eq!(ExtAuthz::wanted_body(&snapshot, "asked"), None);
     let sent = headers(&[
         ("authorization", "Bearer t"),
         ("x-a", "theirs"),
@@ -116,7 +116,7 @@ async fn the_body_is_shown_as_far_as_it_is_wanted() {
                     includeRequestBodyInCheck: {maxRequestBytes: 4, allowPartialMessage: true}";
     let snapshot = snapshot("envoyExtAuthzHttp", server.address, settings, "");
     let client = ExtAuthz::default();
-    let wanted = client.wanted_body(&snapshot, "asked").unwrap();
+    let wanted = ExtAuthz::wanted_body(&snapshot, "asked").unwrap();
     assert!(wanted.max == 4 && wanted.allow_partial);
     let forged = headers(&[("x-envoy-auth-partial-body", "false")]);
     for (complete, partial) in [(true, "false"), (false, "true")] {
@@ -225,13 +225,11 @@ async fn who_does_not_answer_denies_unless_it_may_be_missing() {
         let (gone, _) = provider(ok).await;
         gone.address
     };
-    let (slow, _) = {
-        let server = serve(H1, None, |_: Request<Incoming>| async {
-            tokio::time::sleep(Duration::from_mins(1)).await;
-            ok()
-        });
-        (server.await, ())
-    };
+    let slow = serve(H1, None, |_: Request<Incoming>| async {
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        ok()
+    })
+    .await;
     for address in [down.address, long.address, gone, slow.address] {
         let asked = |settings| snapshot("envoyExtAuthzHttp", address, settings, "");
         let reply = failed(ask(&client, &asked(", timeout: 0.3s"), &none, None).await);
