@@ -79,7 +79,7 @@ fn every_case_is_decided_as_the_specification_says() {
                         case.expect.value,
                         case.by
                             .as_ref()
-                            .map(|by| by.to_string())
+                            .map(ToString::to_string)
                             .unwrap_or_default(),
                         judgement.outcome,
                         judgement.reason,
@@ -134,7 +134,10 @@ fn every_named_test_exists() {
     let mut missing = Vec::new();
     let mut sources: BTreeMap<String, String> = BTreeMap::new();
     for (file, name) in &named {
-        let exists = if file.ends_with(".yaml") {
+        let exists = if Path::new(file)
+            .extension()
+            .is_some_and(|ending| ending == "yaml")
+        {
             cases.get(file).is_some_and(|names| names.contains(name))
         } else {
             let text = sources

@@ -27,7 +27,7 @@ spec:
     - to: [{operation: {paths: [/health]}}]
 "#;
 
-const TEST: &str = r#"
+const TEST: &str = r"
 apiVersion: portcullis.dev/v1
 kind: PolicyTest
 metadata: {name: catalog}
@@ -39,7 +39,7 @@ spec:
       request: {principal: cluster.local/ns/shop/sa/order, path: /api/products/1?x=y}
       expect: allow
       by: catalog-read/rules[0]
-"#;
+";
 
 const MATRIX: &str = r#"
   matrix:
@@ -109,7 +109,7 @@ fn what_fails_exits_with_1_and_says_where_and_why() {
         "expected  allow, by catalog-read/rules[0]",
         "got       deny",
         "none of their rules matches",
-        "methods is `PUT`, not `GET` (policies/catalog.yaml:9:37)",
+        "methods is `PUT`, not `GET` (policies/catalog.yaml:9:35)",
     ] {
         assert!(text.contains(said), "`{said}` is missing:\n{text}");
     }

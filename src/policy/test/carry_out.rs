@@ -152,8 +152,9 @@ fn notes(
     }
     if judgement.reason == Reason::NoneMatches
         && let Some(nearest) = explanation.nearest_rule()
+        && let decider = Decider::Rule(&nearest.rule)
+        && !wanted.is_some_and(|wanted| decider.is(wanted))
     {
-        let decider = Decider::Rule(&nearest.rule);
         notes.push(format!("nearest is {decider} ({})", nearest.at()));
         notes.extend(
             nearest

@@ -114,7 +114,9 @@ pub(super) fn compare(
 
 fn path(file: &SourceFile, test: &PolicyTest) -> Option<PathBuf> {
     let golden = &test.matrix.as_ref()?.golden;
-    let folder = Path::new(&*file.name).parent().unwrap_or(Path::new(""));
+    let folder = Path::new(&*file.name)
+        .parent()
+        .unwrap_or_else(|| Path::new(""));
     Some(folder.join(&golden.value))
 }
 

@@ -108,7 +108,9 @@ impl Input {
         test: &PolicyTest,
         file: &SourceFile,
     ) -> Result<Vec<SourceFile>, Failure> {
-        let folder = Path::new(&*file.name).parent().unwrap_or(Path::new(""));
+        let folder = Path::new(&*file.name)
+            .parent()
+            .unwrap_or_else(|| Path::new(""));
         let mut found = BTreeMap::new();
         for pattern in &test.policies {
             let paths = match matching(folder, pattern) {
