@@ -8,7 +8,7 @@
     reason = "a bench stops where a test would fail"
 )]
 
-use std::future::Future;
+use std::future::Future as _;
 use std::hint::black_box;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};

@@ -48,7 +48,6 @@ impl Gateway {
         metrics: Arc<RequestMetrics>,
         access_log: AccessLog,
         access: Access,
-        rules: EdgeRules,
         identity: Option<&SpiffeId>,
     ) -> Self {
         let context = policies.context();
@@ -59,11 +58,18 @@ impl Gateway {
             metrics,
             access_log,
             access,
-            rules,
+            rules: EdgeRules::default(),
             labels: LabelCache::default(),
             source,
             identity: identity.cloned(),
         }
+    }
+
+    /// The same gateway with what the process file says about requests.
+    #[must_use]
+    pub fn with_rules(mut self, rules: EdgeRules) -> Self {
+        self.rules = rules;
+        self
     }
 }
 

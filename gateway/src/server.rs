@@ -139,7 +139,11 @@ impl GatewayService {
         )?;
         access_log.reopen_on_sigusr1()?;
         let access = self.access(&keeper, metrics.registry(), &policies, decisions.clone())?;
-        let gateway = Arc::new(Gateway::new(
+        let rules = EdgeRules {
+            trusted_proxies: self.config.gateway_topology.num_trusted_proxies.into(),
+            path: self.config.path.forward,
+        };
+        let gateway = Gateway::new(
             policies,
             Forwarder::new(upstreams.clone()),
             Arc::new(RequestMetrics::new(
@@ -148,12 +152,9 @@ impl GatewayService {
             )?),
             access_log.clone(),
             access.clone(),
-            EdgeRules {
-                trusted_proxies: self.config.gateway_topology.num_trusted_proxies.into(),
-                path: self.config.path.forward,
-            },
             Some(&self.config.spiffe_id()?),
-        ));
+        );
+        let gateway = Arc::new(gateway.with_rules(rules));
 
         bound.set_not_ready("waiting for the other conditions");
         if all_but_listeners(&readiness, &lifecycle).await {

@@ -131,15 +131,15 @@ pub(super) async fn start_with(documents: &str, access: Access, rules: EdgeRules
     let policies = PolicyStore::fixed(context, &registry).unwrap();
     apply(&policies, upstream, documents);
     let (_, reader) = identity::material::channel();
-    let gateway = Arc::new(Gateway::new(
+    let gateway = Gateway::new(
         policies.clone(),
         Forwarder::new(Upstreams::new(reader, Limits::default())),
         Arc::new(RequestMetrics::new(&registry, 100).unwrap()),
         AccessLog::off(),
         access,
-        rules,
         None,
-    ));
+    );
+    let gateway = Arc::new(gateway.with_rules(rules));
     let (terminator, certificate) = terminator(&policies);
     let (drain, draining) = tokio::sync::watch::channel(false);
     let connections = runtime::lifecycle::ConnectionCount::default();
