@@ -63,11 +63,11 @@ pub(crate) fn proxy(dir: &MeshDir, name: &str) -> Result<Process, Failure> {
     })
 }
 
+/// A process with its page, or why it has not shown it.
+pub(crate) type Asked = (Process, Result<bytes::Bytes, String>);
+
 /// Asks every process for `path`; those that do not answer, or not with success, are told apart by `Err`.
-pub(crate) fn ask_all(
-    processes: &[Process],
-    path: &str,
-) -> Result<Vec<(Process, Result<bytes::Bytes, String>)>, Failure> {
+pub(crate) fn ask_all(processes: &[Process], path: &str) -> Result<Vec<Asked>, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -139,7 +139,7 @@ async fn judges_tokens(issuer: &Issuer, address: SocketAddr, judge: &Process) {
     let get = ("GET", "/a");
     for version in [Version::Http1, Version::Http2] {
         let bearer = |token: String| format!("Bearer {token}");
-        let alice = bearer(issuer.token("alice", json!({})));
+        let alice = bearer(issuer.token("alice", &json!({})));
         let reply = ask(
             address,
             version,
@@ -153,11 +153,11 @@ async fn judges_tokens(issuer: &Issuer, address: SocketAddr, judge: &Process) {
         assert_eq!(seen["headers"]["x-subject"], json!(["alice"]), "{seen}");
         assert!(seen["headers"].get("authorization").is_none(), "{seen}");
 
-        let bob = bearer(issuer.token("bob", json!({})));
-        let ops = bearer(issuer.token("carol", json!({"groups": ["dev", "ops"]})));
-        let stranger = bearer(Issuer::new().token("alice", json!({})));
-        let late = bearer(issuer.token("alice", json!({"exp": 1_000_000_000})));
-        let other = bearer(issuer.token("alice", json!({"iss": "https://other.example"})));
+        let bob = bearer(issuer.token("bob", &json!({})));
+        let ops = bearer(issuer.token("carol", &json!({"groups": ["dev", "ops"]})));
+        let stranger = bearer(Issuer::new().token("alice", &json!({})));
+        let late = bearer(issuer.token("alice", &json!({"exp": 1_000_000_000})));
+        let other = bearer(issuer.token("alice", &json!({"iss": "https://other.example"})));
         for (authorization, status, text) in [
             ("", 403, "RBAC: access denied"),
             (&*bob, 403, "RBAC: access denied"),

@@ -97,10 +97,10 @@ async fn an_envoy_asks_our_policies() {
         assert_eq!(reply.header("content-type"), "text/plain");
     };
 
-    eventually("the policies are in force", || {
+    Box::pin(eventually("the policies are in force", || {
         let answer = ask(CALLER, "GET", "/api/products?x=y", &[]);
         async move { (answer.await.status == 200).then_some(()) }
-    })
+    }))
     .await;
     let before = app.requests();
     denied(&ask(CALLER, "POST", "/api/products", &[]).await);
@@ -126,10 +126,10 @@ async fn an_envoy_asks_our_policies() {
         allow("read", &READ.replace("GET", "PUT")),
     )
     .unwrap();
-    eventually("the edit is in force", || {
+    Box::pin(eventually("the edit is in force", || {
         let answer = ask(CALLER, "GET", "/api/products", &[]);
         async move { (answer.await.status == 403).then_some(()) }
-    })
+    }))
     .await;
     assert_eq!(ask(CALLER, "PUT", "/api/products", &[]).await.status, 200);
 
@@ -234,10 +234,10 @@ async fn our_sidecars_ask_through_an_envoy_and_of_one() {
         };
 
     // Over gRPC: our sidecar, Envoy, our authorizer.
-    eventually("the authorizer has its policies", || {
+    Box::pin(eventually("the authorizer has its policies", || {
         let answer = ask("grpc", "GET", "/custom/yes", None);
         async move { (answer.await.status == 200).then_some(()) }
-    })
+    }))
     .await;
     let reply = ask("grpc", "POST", "/custom/yes", None).await;
     assert_eq!(

@@ -155,10 +155,18 @@ fn text(answer: &Answer) -> String {
     }
     let mut text = terminal::table(&rows);
     let would_be = group::counted(answer.would_be_denied, "request", "requests");
-    text.push_str(&format!(
-        "\n{would_be} would have been denied. Why, for one of them: {} explain {}\n",
-        terminal::me(),
-        answer.groups.first().map_or("", |group| &*group.example)
-    ));
+    text.push('\n');
+    text.push_str(&would_be);
+    text.push_str(" would have been denied.");
+    if let Some(group) = answer.groups.first() {
+        let why = [
+            " Why, for one of them: ",
+            &terminal::me(),
+            " explain ",
+            &group.example,
+        ];
+        text.push_str(&why.concat());
+    }
+    text.push('\n');
     text
 }

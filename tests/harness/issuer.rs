@@ -36,7 +36,7 @@ impl Issuer {
     }
 
     /// A token of this subject that holds for an hour, with more claims.
-    pub fn token(&self, subject: &str, claims: Value) -> String {
+    pub fn token(&self, subject: &str, claims: &Value) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let mut payload = json!({
             "iss": Self::NAME, "sub": subject, "exp": now.as_secs() + 3600,

@@ -23,9 +23,9 @@ const UNAUTHENTICATED: i32 = 16;
 const APPEND: HeaderAppendAction = HeaderAppendAction::AppendIfExistsOrAdd;
 const OVERWRITE: HeaderAppendAction = HeaderAppendAction::OverwriteIfExistsOrAdd;
 
-fn status(code: i32) -> Option<Status> {
+fn status(code: i32) -> Status {
     let message = String::new();
-    Some(Status { code, message })
+    Status { code, message }
 }
 
 /// It passes, unchanged.
@@ -35,7 +35,7 @@ pub(super) fn allowed() -> CheckResponse {
 
 fn ok(response: OkHttpResponse) -> CheckResponse {
     CheckResponse {
-        status: status(OK),
+        status: Some(status(OK)),
         http_response: Some(HttpResponse::OkResponse(response)),
         ..CheckResponse::default()
     }
@@ -73,7 +73,7 @@ pub(super) fn denied(response: Response<Bytes>) -> CheckResponse {
         option(name, value, if replaces { OVERWRITE } else { APPEND })
     });
     CheckResponse {
-        status: status(code),
+        status: Some(status(code)),
         http_response: Some(HttpResponse::DeniedResponse(DeniedHttpResponse {
             status: Some(HttpStatus {
                 code: head.status.as_u16().into(),
@@ -88,7 +88,7 @@ pub(super) fn denied(response: Response<Bytes>) -> CheckResponse {
 /// The connection does not pass: there is nobody to tell.
 pub(super) fn connection_denied() -> CheckResponse {
     CheckResponse {
-        status: status(PERMISSION_DENIED),
+        status: Some(status(PERMISSION_DENIED)),
         ..CheckResponse::default()
     }
 }

@@ -93,7 +93,7 @@ impl Question {
             source: source_address,
             destination: address(&destination),
             identity,
-            remote_ip: told.unwrap_or(source_address.ip()),
+            remote_ip: told.unwrap_or_else(|| source_address.ip()),
             sni: sni.filter(|sni| !sni.is_empty()),
             scheme: scheme.unwrap_or_default(),
             http,
