@@ -187,6 +187,16 @@ fn policies_with_errors_exit_with_2_and_their_findings() {
         "{said}"
     );
     assert!(text(&output).is_empty());
+
+    // What is good is carried out all the same.
+    let other = TEST.replace("../policies/*.yaml", "../other/*.yaml");
+    assert_ne!(other, TEST);
+    fs::create_dir(folder.path().join("other")).unwrap();
+    fs::write(folder.path().join("other/catalog.yaml"), POLICY).unwrap();
+    fs::write(folder.path().join("tests/other.yaml"), other).unwrap();
+    let output = run(folder.path(), &["tests"]);
+    assert_eq!(code(&output), 2);
+    assert!(text(&output).contains("passed"), "{}", text(&output));
 }
 
 #[test]

@@ -256,14 +256,6 @@ fn nothing_that_the_format_defines_is_guessed() {
             "PC0110",
         ),
         (
-            "{name: a, expect: allow, request: {protocol: tcp, path: /}}",
-            "PC0124",
-        ),
-        (
-            "{name: a, expect: allow, request: {protocol: tcp, claims: {iss: a}}}",
-            "PC0124",
-        ),
-        (
             "{name: a, expect: allow, request: {protocol: grpc, method: GET}}",
             "PC0111",
         ),
@@ -276,6 +268,23 @@ fn nothing_that_the_format_defines_is_guessed() {
             .collect();
         assert_eq!(codes, [code], "{case}: {findings:?}");
         assert!(tests.is_empty(), "{case}");
+    }
+}
+
+#[test]
+fn what_tcp_does_not_have_is_pointed_out() {
+    for (field, value) in [("path", "/"), ("claims", "{iss: a}"), ("method", "GET")] {
+        let (tests, findings) = one(&format!(
+            "{{name: a, expect: allow, request: {{protocol: tcp, {field}: {value}}}}}"
+        ));
+        assert_eq!(tests.len(), 1, "{findings:?}");
+        let [finding] = &*findings else {
+            panic!("{findings:?}")
+        };
+        assert!(
+            !finding.is_error() && finding.code.to_string() == "PC0124",
+            "{finding:?}"
+        );
     }
 }
 

@@ -23,8 +23,11 @@ use results::Results;
 /// Carries the tests out; 1 if one of them fails or too few rules are reached.
 pub(crate) fn run(args: &Test) -> Result<Exit, Failure> {
     let input = Input::read(&args.paths)?;
-    if !input.errors.is_empty() {
-        return Err(refused(&input));
+    show_findings(&input);
+    if input.tests.is_empty() || (args.update && input.errors() > 0) {
+        return Err(Failure::usage(
+            "the tests or their policies have errors, so nothing was tested",
+        ));
     }
     let wanted = args.coverage || args.min_coverage.is_some();
     let mut counter = wanted.then(Counter::default);
@@ -44,6 +47,10 @@ pub(crate) fn run(args: &Test) -> Result<Exit, Failure> {
         Format::Text => terminal::print(&text::render(&results, args.coverage)),
         Format::Json => terminal::line(json(&results)),
         Format::Junit => terminal::print(&junit::render(&results)),
+    }
+    if input.errors() > 0 {
+        terminal::note("error: tests that have errors, or whose policies do, were not carried out");
+        return Ok(Exit::Usage);
     }
     let percent = results.coverage.as_ref().map(|coverage| coverage.percent);
     if let (Some(least), Some(percent)) = (args.min_coverage, percent)
@@ -66,18 +73,20 @@ fn json(results: &Results) -> String {
     serde_json::to_string_pretty(results).unwrap_or_default()
 }
 
-/// Shows what is wrong with tests or policies: nothing is carried out half.
-fn refused(input: &Input) -> Failure {
-    let mut errors = input.errors.clone();
-    errors.sort_by(|a, b| a.at.cmp(&b.at));
+/// Shows what is wrong with tests or policies; those with an error are not carried out.
+fn show_findings(input: &Input) {
+    if input.findings.is_empty() {
+        return;
+    }
+    let mut findings = input.findings.clone();
+    findings.sort_by(|a, b| a.at.cmp(&b.at));
     // Tests may be about the same policies.
-    errors.dedup();
+    findings.dedup();
     let sources: Vec<_> = input.sources.values().cloned().collect();
     let paint = if terminal::colours() {
         Paint::Coloured
     } else {
         Paint::Plain
     };
-    terminal::note(render_with(&errors, &sources, paint).trim_end());
-    Failure::usage("the tests or their policies have errors, so nothing was tested")
+    terminal::note(render_with(&findings, &sources, paint).trim_end());
 }

@@ -26,8 +26,8 @@ pub(super) struct Found {
 pub(super) struct Input {
     pub(super) tests: Vec<Found>,
     pub(super) sources: BTreeMap<Arc<str>, SourceFile>,
-    /// Errors: tests or policies that cannot be read.
-    pub(super) errors: Vec<Diagnostic>,
+    /// What is wrong with tests or policies; what has an error is not among [`tests`](Self::tests).
+    pub(super) findings: Vec<Diagnostic>,
 }
 
 impl Input {
@@ -43,11 +43,19 @@ impl Input {
                 input.tests_of(&file, named)?;
             }
         }
-        if input.tests.is_empty() && input.errors.is_empty() {
+        if input.tests.is_empty() && input.errors() == 0 {
             return Err(Failure::usage("there is no PolicyTest among the files")
                 .hint("docs/policy-tests.md shows one"));
         }
         Ok(input)
+    }
+
+    /// How many findings are errors.
+    pub(super) fn errors(&self) -> usize {
+        self.findings
+            .iter()
+            .filter(|found| found.is_error())
+            .count()
     }
 
     /// The text of a file; none if it is no text, which is a finding.
@@ -62,7 +70,7 @@ impl Input {
                 Ok(Some(file))
             }
             Err(finding) => {
-                self.errors.push(*finding);
+                self.findings.push(*finding);
                 Ok(None)
             }
         }
@@ -79,12 +87,11 @@ impl Input {
             };
         }
         let (tests, findings) = policy_tests(file);
-        let errors = findings.into_iter().filter(Diagnostic::is_error);
-        self.errors.extend(errors);
+        self.findings.extend(findings);
         for test in tests {
-            let before = self.errors.len();
+            let before = self.errors();
             let files = self.policies(&test, file)?;
-            if self.errors.len() > before {
+            if self.errors() > before {
                 continue;
             }
             match Subject::new(&test, file, &files) {
@@ -95,7 +102,7 @@ impl Input {
                 }),
                 Err(findings) => {
                     let errors = findings.into_iter().filter(Diagnostic::is_error);
-                    self.errors.extend(errors);
+                    self.findings.extend(errors);
                 }
             }
         }
@@ -119,7 +126,7 @@ impl Input {
                     let Spanned { at, path, .. } = pattern;
                     let finding =
                         Diagnostic::error(codes::INVALID_VALUE, at.clone(), path, message);
-                    self.errors.push(finding);
+                    self.findings.push(finding);
                     continue;
                 }
             };

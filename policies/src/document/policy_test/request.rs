@@ -118,7 +118,7 @@ pub(super) fn fields(f: &mut Fields<'_>, caller: Caller) -> Option<Given> {
     })
 }
 
-/// Fields of HTTP on a connection of which nothing of HTTP is known.
+/// Fields of HTTP on a connection of which nothing of HTTP is known: policies do not see them.
 fn out_of_place(f: &Fields<'_>) {
     if f.cursor().is_recording() {
         return;
@@ -126,7 +126,7 @@ fn out_of_place(f: &Fields<'_>) {
     for name in HTTP_ONLY.into_iter().filter(|name| f.has(name)) {
         let message = format!("`{name}` has no meaning with `protocol: tcp`");
         let help = "remove it, or write `protocol: http`";
-        f.error_at(name, codes::FIELD_OUT_OF_PLACE, message, Some(help));
+        f.warn_at(name, codes::FIELD_OUT_OF_PLACE, message, Some(help));
     }
 }
 
