@@ -11,6 +11,7 @@ mod actions;
 mod callers;
 mod conditions;
 mod dry_run;
+mod index;
 mod operations;
 mod order;
 mod refused;
