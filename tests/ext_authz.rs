@@ -201,7 +201,7 @@ async fn our_sidecars_ask_through_an_envoy_and_of_one() {
     let policies = directory.path().join("policies");
     fs::create_dir(&policies).unwrap();
     let rule = "{to: [{operation: {methods: [GET], paths: [/custom/yes]}}]}";
-    fs::write(policies.join("yes.yaml"), allow("yes", rule)).unwrap();
+    fs::write(policies.join("may.yaml"), allow("may", rule)).unwrap();
     let authorizer = Authorizer::start(&policies, &[]);
     let names = [("AUTHORIZER", authorizer.address.port().to_string())];
     let template = include_str!("ext_authz/asked.yaml");
