@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use authz::policy_test::Subject;
-use policies::diagnostic::{Diagnostic, codes};
+use policies::diagnostic::{Diagnostic, Severity, codes};
 use policies::document::{PolicyTest, Spanned};
 use policies::load::policy_tests;
 use policies::source::SourceFile;
@@ -87,7 +87,9 @@ impl Input {
             };
         }
         let (tests, findings) = policy_tests(file);
-        self.findings.extend(findings);
+        // That tests have no effect among policies is no news here.
+        let told = |finding: &Diagnostic| finding.severity != Severity::Info;
+        self.findings.extend(findings.into_iter().filter(told));
         for test in tests {
             let before = self.errors();
             let files = self.policies(&test, file)?;

@@ -100,7 +100,7 @@ macro_rules! quick {
     };
 }
 
-quick!(documents fixes router authorization paths spiffe_id join_token trust_bundle);
+quick!(documents fixes router authorization paths tokens spiffe_id join_token trust_bundle);
 
 #[test]
 #[ignore = "takes many minutes: make test-long"]
