@@ -193,7 +193,7 @@ fn places_of(rule: &JwtRule) -> Vec<Place> {
 
 fn keys_of(rule: &JwtRule) -> KeySource {
     if let Some(text) = &rule.jwks {
-        // What cannot be read was refused by `check`; should it come here nevertheless, it verifies nothing.
+        // What holds no usable key verifies nothing; `check` warns about it.
         let keys = KeySet::parse(text.as_bytes()).unwrap_or_else(|_| KeySet::none());
         return KeySource::Inline(text.as_str().into(), Arc::new(keys));
     }
