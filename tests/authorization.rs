@@ -251,7 +251,7 @@ async fn a_policy_that_cannot_be_honoured_keeps_the_last_good_generation() {
     let metadata = "apiVersion: security.istio.io/v1\n\
                     kind: AuthorizationPolicy\n\
                     metadata: {name: metadata, namespace: my-app}\n\
-                    spec: {rules: [{when: [{key: experimental.envoy.x, values: [y]}]}]}\n";
+                    spec: {rules: [{when: [{key: experimental.envoy.x, values: [z]}]}]}\n";
     fs::write(mesh.path().join("policies/metadata.yaml"), metadata).unwrap();
     let product = mesh.sidecar("product-service");
     product.process.post("/reload").await;
