@@ -152,8 +152,9 @@ fn a_part_that_dies_is_restarted_and_reported() {
             let mut lines = printed
                 .lines()
                 .filter(|line| line.contains(&format!(" {part} ")));
+            // A part that came back before, for whatever reason, said so too.
             lines
-                .find(|line| line.contains("is back"))
+                .find(|line| line.contains("is back") && !line.contains(&format!("(pid {before})")))
                 .map(str::to_owned)
                 .ok_or_else(|| printed.clone())
         });
