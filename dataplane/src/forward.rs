@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use policies::cluster::{Cluster, ClusterIndex, Protocol};
+use policies::resilience::{Choice, Live};
 use tokio::time::{Instant, Sleep};
 
 pub use body::{ForwardBody, ForwardBodyError};
@@ -18,16 +19,14 @@ pub use opaque::{Opened, Unopened};
 use crate::body::RequestBody;
 use crate::headers::wants_upgrade;
 use crate::local_reply::{LocalReply, is_grpc};
-use crate::random;
 use crate::resolve::Resolver;
 use crate::snapshot::{Destination, Snapshot};
 use crate::telemetry::ResponseFlags;
 use crate::upstream::{Target, UpstreamError, UpstreamErrorKind, UpstreamProtocol, Upstreams};
+use crate::{clock, random};
 
 /// How often another endpoint is tried after a failed connect (Istio's default `attempts`).
 const CONNECT_RETRIES: u32 = 2;
-/// How often an endpoint that was tried already is passed over (Istio's `hostSelectionRetryMaxAttempts`).
-const RESELECTIONS: u32 = 5;
 /// Base of the wait before the same endpoint is tried again (Envoy's retry back-off base).
 const BACKOFF: Duration = Duration::from_millis(25);
 
@@ -136,16 +135,16 @@ impl<B: RequestBody> Forwarder<B> {
         deadline: Option<Instant>,
         protocol: Option<UpstreamProtocol>,
     ) -> Forwarded<B> {
-        let (Some(of), Some(destination), Some(balancer)) = (
+        let (Some(of), Some(destination), Some(live)) = (
             snapshot.clusters.get(cluster),
             snapshot.destination(cluster),
-            snapshot.balancer(cluster),
+            snapshot.live(cluster),
         ) else {
             return refused(LocalReply::no_cluster());
         };
         let protocol = protocol.unwrap_or_else(|| protocol_for(of, &request));
         let mut outcome = Outcome::default();
-        let pick = || of.pick(balancer);
+        let pick = |tried: &[usize]| pick(live, tried);
         let call = Attempts {
             of,
             destination,
@@ -256,14 +255,14 @@ impl Attempts<'_> {
     async fn run<B: RequestBody>(
         &self,
         via: &Forwarder<B>,
-        pick: impl Fn() -> Option<usize>,
+        pick: impl Fn(&[usize]) -> Option<usize>,
         mut request: Request<B>,
         outcome: &mut Outcome,
     ) -> Result<Response<crate::UpstreamBody<B>>, LocalReply> {
         let begun = Instant::now();
         let mut tried: Vec<usize> = Vec::new();
         loop {
-            let Some(position) = untried(&pick, &tried) else {
+            let Some(position) = pick(&tried) else {
                 return Err(LocalReply::no_healthy_upstream());
             };
             let again = tried.contains(&position);
@@ -333,16 +332,10 @@ impl Attempts<'_> {
     }
 }
 
-/// The next endpoint in turn that was not tried yet; after a few looks one that was.
-fn untried(pick: &impl Fn() -> Option<usize>, tried: &[usize]) -> Option<usize> {
-    let mut position = pick()?;
-    for _ in 0..RESELECTIONS {
-        if !tried.contains(&position) {
-            break;
-        }
-        position = pick()?;
-    }
-    Some(position)
+/// The endpoint for the next try.
+fn pick(live: &Live, tried: &[usize]) -> Option<usize> {
+    let choice = Choice { tried, hash: None };
+    live.pick(&choice, clock::now(), random::number())
 }
 
 /// Fully jittered, growing: random below (2^n − 1) × base (istio-semantics 4.4).

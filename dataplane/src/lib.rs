@@ -11,6 +11,7 @@
 pub mod access;
 pub mod body;
 pub mod checked;
+pub mod clock;
 pub mod config;
 pub mod decisions;
 pub mod ext_authz;

@@ -7,17 +7,18 @@ use std::time::SystemTime;
 use authz::jwt::TokenRules;
 use authz::{MtlsModes, PolicySet};
 use identity::SpiffeId;
-use policies::balance::RoundRobin;
 use policies::cluster::{self, Cluster, ClusterIndex, ClusterKey, ClusterSet};
 use policies::diagnostic::Diagnostic;
 use policies::listener::GatewayListeners;
 use policies::load::Loader;
 use policies::mesh::Mesh;
+use policies::resilience::Live;
 use policies::route::{Proxy, RouteTable};
 use policies::source::SourceFile;
 use policies::workload::Workload;
 
 use crate::checked::{Checked, check};
+use crate::clock;
 use crate::decisions::RuleUses;
 use crate::ext_authz::Providers;
 use crate::upstream::{Expected, Transport};
@@ -63,8 +64,8 @@ pub struct Snapshot {
     pub clusters: ClusterSet,
     /// The mesh's external authorizers.
     pub providers: Providers,
-    /// Live load balancing state by [`ClusterIndex`], carried from generation to generation by cluster key.
-    pub balancers: Box<[Arc<RoundRobin>]>,
+    /// Live state by [`ClusterIndex`], carried from generation to generation by cluster key.
+    pub live: Box<[Arc<Live>]>,
     /// What a gateway listens to; `None` on a sidecar.
     pub listeners: Option<GatewayListeners>,
     /// What the documents say that is not in force, and other findings that are no errors.
@@ -132,7 +133,7 @@ impl Snapshot {
                 &compiled.providers,
                 &compiled.clusters,
             ),
-            balancers: carry(&compiled.clusters, previous),
+            live: carry(&compiled.clusters, previous),
             routes: compiled.routes,
             clusters: compiled.clusters,
             listeners,
@@ -144,9 +145,9 @@ impl Snapshot {
         })
     }
 
-    /// A cluster's load balancing state.
-    pub fn balancer(&self, cluster: ClusterIndex) -> Option<&Arc<RoundRobin>> {
-        self.balancers.get(cluster.position())
+    /// A cluster's live state.
+    pub fn live(&self, cluster: ClusterIndex) -> Option<&Arc<Live>> {
+        self.live.get(cluster.position())
     }
 
     /// Istio's name of a cluster, `outbound|8080|v1|host`, for logs.
@@ -183,22 +184,19 @@ impl Destination {
     }
 }
 
-/// Balancers of the same cluster key live on, so that a reload does not start every rotation anew.
-fn carry(clusters: &ClusterSet, previous: Option<&Snapshot>) -> Box<[Arc<RoundRobin>]> {
-    let known: HashMap<&ClusterKey, &Arc<RoundRobin>> = previous
+/// What is known about the endpoints of a cluster key lives on, so that a reload starts nothing anew.
+fn carry(clusters: &ClusterSet, previous: Option<&Snapshot>) -> Box<[Arc<Live>]> {
+    let now = clock::now();
+    let known: HashMap<&ClusterKey, &Arc<Live>> = previous
         .map(|p| {
-            let balancers = p
-                .clusters
-                .iter()
-                .filter_map(|(i, c)| Some((&c.key, p.balancer(i)?)));
-            balancers.collect()
+            let live = p.clusters.iter();
+            live.filter_map(|(i, c)| Some((&c.key, p.live(i)?)))
+                .collect()
         })
         .unwrap_or_default();
-    let carried = clusters.iter().map(|(_, c)| {
-        known
-            .get(&c.key)
-            .copied()
-            .map_or_else(Arc::default, Arc::clone)
+    let carried = clusters.iter().map(|(_, cluster)| {
+        let before = known.get(&cluster.key).map(|live| &***live);
+        Arc::new(Live::new(cluster, before, now))
     });
     carried.collect()
 }

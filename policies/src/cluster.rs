@@ -3,7 +3,6 @@
 mod build;
 pub(crate) mod providers;
 mod rules;
-mod schedule;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,9 +14,7 @@ pub use crate::document::Protocol;
 pub(crate) use build::{ClusterBuilder, transport};
 pub(crate) use rules::Rules;
 
-use crate::balance::RoundRobin;
 use crate::source::Location;
-use schedule::Schedule;
 
 /// What a cluster is called; `Display` is Istio's name `outbound|8080|v1|host`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,19 +67,6 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     /// The service's declaration, or the subset's.
     pub at: Location,
-    pub(crate) schedule: Schedule,
-}
-
-impl Cluster {
-    /// The position of the next endpoint in turn, weights respected; none if there is no endpoint.
-    pub fn pick(&self, balancer: &RoundRobin) -> Option<usize> {
-        self.schedule.pick(balancer)
-    }
-
-    /// The next endpoint in turn.
-    pub fn next(&self, balancer: &RoundRobin) -> Option<&Endpoint> {
-        self.endpoints.get(self.pick(balancer)?)
-    }
 }
 
 /// A service's names as metrics show them.

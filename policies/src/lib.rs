@@ -9,12 +9,11 @@
 //! 3. [`RouteTable::compile`](route::RouteTable::compile) turns routes and destination rules into a table for one proxy, and
 //!    [`GatewayListeners::compile`](listener::GatewayListeners::compile) says what a gateway listens to.
 //! 4. Per request, [`RouteTable::find`](route::RouteTable::find) names the route, and
-//!    [`Cluster::pick`](cluster::Cluster::pick) the endpoint: no lock, no allocation.
+//!    [`Live::pick`](resilience::Live::pick) the endpoint: no lock, no allocation.
 //!
 //! A set whose load or check reports an error must not be put in force.
 
 pub mod advice;
-pub mod balance;
 pub mod check;
 pub mod cluster;
 mod decode;
@@ -29,6 +28,7 @@ pub mod nearest;
 pub mod protocol;
 pub mod raw;
 pub mod registry;
+pub mod resilience;
 pub mod route;
 pub mod schema;
 pub mod source;

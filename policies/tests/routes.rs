@@ -10,8 +10,8 @@
 mod support;
 
 use http::HeaderMap;
-use policies::balance::RoundRobin;
 use policies::cluster::{EndpointAddress, Protocol, Transport};
+use policies::resilience::{Choice, Live, Moment};
 use policies::route::{Compiled, PathRewrite, RouteAction};
 use support::{gateway, request, seeds_002, sidecar, try_gateway, try_sidecar, with_headers};
 
@@ -106,7 +106,10 @@ fn the_seeds_cluster() {
             &*endpoint.workload.name,
             format!("product-service-{subset}")
         );
-        assert_eq!(cluster.pick(&RoundRobin::new()), Some(0));
+        assert_eq!(
+            Live::new(cluster, None, Moment::START).pick(&Choice::default(), Moment::START, 0),
+            Some(0)
+        );
     }
     assert_eq!(compiled.clusters.len(), 2);
 }

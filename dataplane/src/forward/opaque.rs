@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use policies::cluster::ClusterIndex;
 
-use super::{CONNECT_RETRIES, Forwarder, Outcome, backoff, untried};
+use super::{CONNECT_RETRIES, Forwarder, Outcome, backoff, pick};
 use crate::body::RequestBody;
 use crate::snapshot::Snapshot;
 use crate::telemetry::ResponseFlags;
@@ -65,18 +65,17 @@ impl<B: RequestBody> Forwarder<B> {
         cluster: ClusterIndex,
         outcome: &mut Outcome,
     ) -> Result<OpaqueStream, Unopened> {
-        let (Some(of), Some(destination), Some(balancer)) = (
+        let (Some(of), Some(destination), Some(live)) = (
             snapshot.clusters.get(cluster),
             snapshot.destination(cluster),
-            snapshot.balancer(cluster),
+            snapshot.live(cluster),
         ) else {
             return Err(Unopened::NoCluster);
         };
         let begun = Instant::now();
-        let pick = || of.pick(balancer);
         let mut tried: Vec<usize> = Vec::new();
         loop {
-            let Some(position) = untried(&pick, &tried) else {
+            let Some(position) = pick(live, &tried) else {
                 return Err(Unopened::NoEndpoint);
             };
             if tried.contains(&position) {

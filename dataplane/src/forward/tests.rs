@@ -129,7 +129,7 @@ async fn a_cluster_without_endpoints_is_unhealthy() {
     };
     let mut outcome = Outcome::default();
     let reply = attempts
-        .run(&plain(), || None, get("/"), &mut outcome)
+        .run(&plain(), |_| None, get("/"), &mut outcome)
         .await
         .unwrap_err();
     assert_eq!(reply, LocalReply::no_healthy_upstream());

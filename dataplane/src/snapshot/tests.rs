@@ -1,6 +1,7 @@
 //! What a generation holds, and what keeps one from coming about.
 
 use policies::cluster::EndpointAddress;
+use policies::resilience::Choice;
 use policies::route::{RequestView, RouteAction};
 
 use super::*;
@@ -55,7 +56,7 @@ fn a_document_set_becomes_a_generation() {
 }
 
 #[test]
-fn balancers_outlive_their_generation() {
+fn live_state_outlives_its_generation() {
     let context = context(Role::Sidecar);
     let two = ["127.0.0.1:7001", "127.0.0.1:7002"];
     let first = Snapshot::build(&mut Loader::default(), &documents(&two), &context, None).unwrap();
@@ -68,10 +69,12 @@ fn balancers_outlive_their_generation() {
     .unwrap();
     assert_eq!(second.generation, 2);
     let (old, new) = (cluster_of(&first), cluster_of(&second));
-    assert!(Arc::ptr_eq(
-        first.balancer(old).unwrap(),
-        second.balancer(new).unwrap()
-    ));
+    let pick = |snapshot: &Snapshot, cluster| {
+        let live = snapshot.live(cluster).unwrap();
+        live.pick(&Choice::default(), clock::now(), 0).unwrap()
+    };
+    assert_eq!(pick(&first, old), 0);
+    assert_eq!(pick(&second, new), 1);
 }
 
 #[test]

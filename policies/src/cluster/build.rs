@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::rules::{Merged, Rules};
-use super::schedule::Schedule;
 use super::{
     Cluster, ClusterIndex, ClusterKey, ClusterSet, Endpoint, Protocol, ServiceLabels, Transport,
 };
@@ -63,7 +62,6 @@ impl<'a> ClusterBuilder<'a> {
         let mut cluster = Self::build(key, service, port, &merged, wanted.flatten());
         if matches!(wanted, Some(None)) {
             cluster.endpoints = Box::default();
-            cluster.schedule = Schedule::new(&[]);
         }
         let index = ClusterIndex(u32::try_from(self.clusters.len()).ok()?);
         self.clusters.push(cluster);
@@ -111,7 +109,6 @@ impl<'a> ClusterBuilder<'a> {
             }
         }
         let upgrade = pool.is_some_and(|pool| pool.h2_upgrade == H2Upgrade::Upgrade);
-        let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
         Cluster {
             key,
             service: ServiceLabels {
@@ -119,7 +116,6 @@ impl<'a> ClusterBuilder<'a> {
                 namespace: Arc::clone(&service.namespace),
                 host: Arc::clone(&service.host),
             },
-            schedule: Schedule::new(&weights),
             endpoints: endpoints.into(),
             transport,
             protocol: if upgrade && port.protocol == Protocol::Http {

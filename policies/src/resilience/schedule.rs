@@ -1,7 +1,5 @@
 //! The order in which weighted endpoints take their turns.
 
-use crate::balance::RoundRobin;
-
 /// Longest order that is kept; larger weights are scaled down to it.
 const MAX_SLOTS: u64 = 4096;
 
@@ -50,10 +48,16 @@ impl Schedule {
         Self(slots.into())
     }
 
-    /// The endpoint whose turn it is.
-    pub(crate) fn pick(&self, balancer: &RoundRobin) -> Option<usize> {
-        let slot = self.0.get(balancer.pick(self.0.len()))?;
-        usize::try_from(*slot).ok()
+    /// How many turns a round has.
+    pub(crate) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The endpoint of that turn, counted from the first turn of the first round.
+    pub(crate) fn slot(&self, turn: u64) -> Option<usize> {
+        let turns = u64::try_from(self.0.len()).ok()?;
+        let slot = usize::try_from(turn.checked_rem(turns)?).ok()?;
+        usize::try_from(*self.0.get(slot)?).ok()
     }
 }
 
@@ -67,10 +71,9 @@ mod tests {
 
     fn turns(weights: &[u32], rounds: usize) -> Vec<usize> {
         let schedule = Schedule::new(weights);
-        let balancer = RoundRobin::new();
         let mut counts = vec![0; weights.len()];
-        for _ in 0..rounds {
-            counts[schedule.pick(&balancer).unwrap()] += 1;
+        for turn in 0..rounds {
+            counts[schedule.slot(turn as u64).unwrap()] += 1;
         }
         counts
     }
@@ -97,7 +100,7 @@ mod tests {
 
     #[test]
     fn nothing_to_pick() {
-        assert_eq!(Schedule::new(&[]).pick(&RoundRobin::new()), None);
-        assert_eq!(Schedule::new(&[0]).pick(&RoundRobin::new()), None);
+        assert_eq!(Schedule::new(&[]).slot(0), None);
+        assert_eq!(Schedule::new(&[0]).slot(0), None);
     }
 }
