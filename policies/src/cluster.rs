@@ -1,6 +1,7 @@
 //! Clusters: where requests for one service, port and subset go, and how the connection is protected.
 
 mod build;
+mod effective;
 pub(crate) mod providers;
 mod rules;
 
@@ -12,8 +13,11 @@ use std::time::Duration;
 
 pub use crate::document::Protocol;
 pub(crate) use build::{ClusterBuilder, transport};
+pub(crate) use effective::Effective;
 pub(crate) use rules::Rules;
 
+use crate::document::Locality;
+use crate::resilience::Settings;
 use crate::source::Location;
 
 /// What a cluster is called; `Display` is Istio's name `outbound|8080|v1|host`.
@@ -65,6 +69,8 @@ pub struct Cluster {
     pub protocol: Protocol,
     /// The limit for TCP and TLS connect together; 10 s if no document says otherwise.
     pub connect_timeout: Duration,
+    /// Balancing, breakers and limits (DestinationRule: the rule, its subset and its port together).
+    pub resilience: Arc<Settings>,
     /// The service's declaration, or the subset's.
     pub at: Location,
 }
@@ -96,6 +102,8 @@ pub struct Endpoint {
     pub address: EndpointAddress,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Where it is, for `localityLbSetting`.
+    pub locality: Option<Box<Locality>>,
     /// Its share of the requests, relative to the others; at least 1.
     pub weight: u32,
     /// The workload behind it, for metrics.

@@ -12,13 +12,24 @@
 //! counters of the generation before with it, so that a reload opens no breaker and closes none.
 //! Nothing here takes a lock or allocates on the way of a request.
 
+mod balance;
+mod hash_key;
+mod host;
 mod live;
+pub(crate) mod locality;
 mod moment;
 mod outcome;
 mod retry;
-mod schedule;
+mod settings;
+mod transition;
 
-pub use live::{Admission, Choice, Live, Overflow, Try};
+pub use crate::document::Warmup;
+pub use hash_key::{HashKey, KeyHash, KeySource};
+pub use host::BreakerState;
+pub use live::{Admission, Choice, EndpointState, Live, LiveState, Overflow, Try};
+pub use locality::{ISTIO_LOCALITY_LABEL, LOCALITY_LABEL};
 pub use moment::Moment;
 pub use outcome::TryOutcome;
 pub use retry::RetryPolicy;
+pub use settings::{Balancer, Detection, Settings};
+pub use transition::{Observer, Reason, Transition};

@@ -4,12 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Effective;
 use super::rules::{Merged, Rules};
 use super::{
     Cluster, ClusterIndex, ClusterKey, ClusterSet, Endpoint, Protocol, ServiceLabels, Transport,
 };
-use crate::document::{DestinationTls, H2Upgrade, Spanned, Subset};
+use crate::document::{
+    ConnectionPool, DestinationTls, H2Upgrade, LoadBalancerPolicy, Spanned, Subset,
+};
 use crate::registry::{Service, ServicePort};
+use crate::resilience::locality::LocalityRule;
+use crate::resilience::{Balancer, Detection, HashKey, Settings};
+use crate::workload::Workload;
 
 /// Istio's default of `connectTimeout`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -18,6 +24,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct ClusterBuilder<'a> {
     rules: Rules<'a>,
+    /// What holds where no document says anything; most clusters share it.
+    plain: Arc<Settings>,
     clusters: Vec<Cluster>,
     /// By canonical host: it has few ports and subsets.
     by_host: HashMap<Arc<str>, Vec<ClusterIndex>>,
@@ -27,6 +35,7 @@ impl<'a> ClusterBuilder<'a> {
     pub(crate) fn new(rules: Rules<'a>) -> Self {
         Self {
             rules,
+            plain: Arc::default(),
             clusters: Vec::new(),
             by_host: HashMap::new(),
         }
@@ -59,7 +68,7 @@ impl<'a> ClusterBuilder<'a> {
         };
         let merged = self.rules.find(service);
         let wanted = subset.map(|name| merged.subsets.get(name.as_str()).copied());
-        let mut cluster = Self::build(key, service, port, &merged, wanted.flatten());
+        let mut cluster = self.build(key, service, port, &merged, wanted.flatten());
         if matches!(wanted, Some(None)) {
             cluster.endpoints = Box::default();
         }
@@ -77,20 +86,15 @@ impl<'a> ClusterBuilder<'a> {
     }
 
     fn build(
+        &self,
         key: ClusterKey,
         service: &Service,
         port: &ServicePort,
         merged: &Merged<'_>,
         subset: Option<&Subset>,
     ) -> Cluster {
-        let policies = || {
-            subset
-                .map(|subset| &subset.traffic_policy)
-                .into_iter()
-                .chain(merged.policy)
-        };
-        let tls = policies().find_map(|policy| policy.tls.as_deref());
-        let pool = policies().find_map(|policy| policy.connection_pool.as_deref());
+        let blocks = Effective::of(merged, subset, port.number);
+        let pool = blocks.connection_pool;
         let mut endpoints: Vec<Endpoint> = service.endpoints_on(port).collect();
         if let Some(subset) = subset {
             endpoints.retain(|endpoint| {
@@ -102,7 +106,7 @@ impl<'a> ClusterBuilder<'a> {
         }
         let at = subset.map_or(&service.at, |subset| &subset.name.at).clone();
         let named = endpoints.iter().any(|endpoint| endpoint.expected.is_some());
-        let transport = transport(tls.map(|tls| tls.mode), named);
+        let transport = transport(blocks.tls.map(|tls| tls.mode), named);
         if transport == Transport::Plaintext {
             for endpoint in &mut endpoints {
                 endpoint.expected = None;
@@ -126,8 +130,48 @@ impl<'a> ClusterBuilder<'a> {
             connect_timeout: pool
                 .and_then(|pool| pool.connect_timeout)
                 .unwrap_or(CONNECT_TIMEOUT),
+            resilience: self.settings(&blocks),
             at,
         }
+    }
+
+    fn settings(&self, blocks: &Effective<'_>) -> Arc<Settings> {
+        let settings = settings(blocks, self.rules.client());
+        if settings == *self.plain {
+            Arc::clone(&self.plain)
+        } else {
+            Arc::new(settings)
+        }
+    }
+}
+
+/// The blocks of a traffic policy, compiled for a client.
+fn settings(blocks: &Effective<'_>, client: &Workload) -> Settings {
+    let written = blocks.load_balancer;
+    let balancer = written.map_or_else(Balancer::default, |written| match &written.policy {
+        LoadBalancerPolicy::Unset => Balancer::default(),
+        LoadBalancerPolicy::Simple(simple) => (*simple).into(),
+        LoadBalancerPolicy::ConsistentHash(hash) => Balancer::Hash {
+            key: hash.key.as_ref().and_then(HashKey::new),
+            algorithm: hash.algorithm,
+        },
+    });
+    let detection = blocks
+        .outlier_detection
+        .map(|written| Detection::from(&written.value));
+    Settings {
+        balancer,
+        locality: LocalityRule::compile(
+            written.and_then(|written| written.locality.as_deref()),
+            detection.is_some(),
+            client,
+        ),
+        warmup: written.and_then(|written| written.warmup),
+        detection,
+        pool: blocks
+            .connection_pool
+            .map_or_else(ConnectionPool::default, |pool| pool.value.clone()),
+        retry_budget: blocks.retry_budget.map(|budget| budget.value),
     }
 }
 

@@ -70,6 +70,11 @@ impl<'a> Rules<'a> {
         }
     }
 
+    /// Whose rules these are.
+    pub(crate) const fn client(&self) -> &'a Workload {
+        self.client
+    }
+
     /// The rules for a service: of the client's namespace, else the service's, else the root namespace.
     pub(crate) fn find(&self, service: &Service) -> Merged<'a> {
         let exact = self

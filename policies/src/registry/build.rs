@@ -237,6 +237,7 @@ impl Building<'_> {
             let endpoint = Endpoint {
                 address,
                 labels: std::collections::BTreeMap::new(),
+                locality: None,
                 weight: 1,
                 workload,
                 expected: None,
@@ -269,6 +270,7 @@ impl Building<'_> {
         Endpoint {
             address,
             labels: spec.labels.clone(),
+            locality: spec.locality.clone(),
             weight: spec.weight.max(1),
             workload: EndpointWorkload {
                 name: name.map_or_else(|| label("app"), Arc::from),

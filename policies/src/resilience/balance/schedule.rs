@@ -5,11 +5,11 @@ const MAX_SLOTS: u64 = 4096;
 
 /// A smooth weighted round robin, laid out beforehand: endpoint positions, each as often as its weight says.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Schedule(Box<[u32]>);
+pub(super) struct Schedule(Box<[u32]>);
 
 impl Schedule {
     /// The order for these weights; endpoints of weight 0 get no turn.
-    pub(crate) fn new(weights: &[u32]) -> Self {
+    pub(super) fn new(weights: &[u32]) -> Self {
         let divisor = weights.iter().fold(0, |a, b| gcd(a, u64::from(*b))).max(1);
         let total: u64 = weights
             .iter()
@@ -27,6 +27,15 @@ impl Schedule {
             })
             .collect();
         let total: u64 = scaled.iter().sum();
+        if scaled.iter().all(|weight| *weight == 1) {
+            // One after the other; the walk below would need the square of their number.
+            return Self(
+                (0_u32..)
+                    .zip(&scaled)
+                    .map(|(position, _)| position)
+                    .collect(),
+            );
+        }
         let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let mut current = vec![0_i64; scaled.len()];
         let mut slots = Vec::new();
@@ -49,12 +58,12 @@ impl Schedule {
     }
 
     /// How many turns a round has.
-    pub(crate) const fn len(&self) -> usize {
+    pub(super) const fn len(&self) -> usize {
         self.0.len()
     }
 
     /// The endpoint of that turn, counted from the first turn of the first round.
-    pub(crate) fn slot(&self, turn: u64) -> Option<usize> {
+    pub(super) fn slot(&self, turn: u64) -> Option<usize> {
         let turns = u64::try_from(self.0.len()).ok()?;
         let slot = usize::try_from(turn.checked_rem(turns)?).ok()?;
         usize::try_from(*self.0.get(slot)?).ok()
@@ -72,8 +81,8 @@ mod tests {
     fn turns(weights: &[u32], rounds: usize) -> Vec<usize> {
         let schedule = Schedule::new(weights);
         let mut counts = vec![0; weights.len()];
-        for turn in 0..rounds {
-            counts[schedule.slot(turn as u64).unwrap()] += 1;
+        for turn in (0_u64..).take(rounds) {
+            counts[schedule.slot(turn).unwrap()] += 1;
         }
         counts
     }
