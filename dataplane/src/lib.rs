@@ -23,6 +23,7 @@ pub mod pages;
 pub mod policy_store;
 pub mod random;
 pub mod resolve;
+pub mod route;
 pub mod snapshot;
 pub mod telemetry;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub use body::{Begun, BoxError, RequestBody};
 pub use forward::{ForwardBody, Forwarded, Forwarder, Opened, Outcome, Unopened};
 pub use local_reply::LocalReply;
 pub use policy_store::PolicyStore;
+pub use route::Router;
 pub use snapshot::{ProxyContext, Role, Snapshot};
 pub use upstream::{
     DialError, OpaqueStream, Target, UpstreamBody, UpstreamError, UpstreamErrorKind,

@@ -9,9 +9,8 @@ use http::{HeaderMap, Method, Version};
 use pingora::protocols::http::ServerSession;
 
 use crate::exchange::{Exchange, Stop};
-use crate::forward::tell_to_go_on;
 use crate::gateway::Gateway;
-use crate::session_body::Preview;
+use crate::session_body::{Preview, tell_to_go_on};
 use crate::tidy::Tidied;
 
 /// Judges the request. The documents speak of the logical port; a client outside the mesh has no identity that they

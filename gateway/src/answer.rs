@@ -1,16 +1,14 @@
-//! Answers that need no upstream: refusals, redirects, fixed responses.
+//! Answers that need no upstream: refusals, and what routes answer themselves.
 
 use bytes::Bytes;
 use dataplane::LocalReply;
 use dataplane::access::{Refusal, change};
 use dataplane::local_reply::is_grpc;
-use http::header::{CONTENT_TYPE, LOCATION, SERVER};
+use http::header::SERVER;
 use http::{HeaderValue, Response};
-use policies::route::{DirectResponse, HttpRoute, Redirect};
 
 use crate::exchange::{Exchange, Stop};
 use crate::response::write_whole;
-use crate::tidy::Tidied;
 
 /// What the `server` header says, whatever the application says.
 pub(crate) static SERVER_NAME: HeaderValue = HeaderValue::from_static("portcullis");
@@ -29,38 +27,11 @@ pub(crate) async fn refuse(exchange: &mut Exchange<'_>, refusal: Refusal) -> Res
     send(exchange, refusal.into_response(grpc)).await
 }
 
-/// Answers with the redirect of a route.
-pub(crate) async fn redirect(
+/// Answers with the response of a route.
+pub(crate) async fn by_route(
     exchange: &mut Exchange<'_>,
-    redirect: &Redirect,
-    route: &HttpRoute,
-    request: &Tidied,
+    response: Response<Bytes>,
 ) -> Result<(), Stop> {
-    let location = redirect.location(&request.view(exchange.connection));
-    let location = HeaderValue::try_from(location)
-        .map_err(|_| LocalReply::bad_request("the redirect's location is not a valid header"))?;
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = redirect.status;
-    response.headers_mut().insert(LOCATION, location);
-    route.response_headers.apply(response.headers_mut());
-    exchange.record.answered("direct_response");
-    send(exchange, response).await
-}
-
-/// Answers with the fixed response of a route.
-pub(crate) async fn direct(
-    exchange: &mut Exchange<'_>,
-    direct: &DirectResponse,
-    route: &HttpRoute,
-) -> Result<(), Stop> {
-    let mut response = Response::new(Bytes::copy_from_slice(&direct.body));
-    *response.status_mut() = direct.status;
-    if !direct.body.is_empty() {
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    }
-    route.response_headers.apply(response.headers_mut());
     exchange.record.answered("direct_response");
     send(exchange, response).await
 }

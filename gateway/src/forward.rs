@@ -2,91 +2,89 @@
 
 use std::sync::Arc;
 
-use authz::path::normalize_rewritten;
 use dataplane::access::change;
-use dataplane::headers::{Upgrades, strip_hop_by_hop};
-use dataplane::{ForwardBody, LocalReply, Snapshot, UpstreamErrorKind, random};
-use http::header::{HOST, SERVER};
-use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
+use dataplane::route::{Answer, Answered, Routed};
+use dataplane::{ForwardBody, Snapshot};
+use http::header::SERVER;
+use http::{Response, StatusCode};
 use http_body::Body as _;
 use hyper_util::rt::TokioIo;
-use pingora::protocols::http::ServerSession;
-use policies::mesh::PathNormalization;
-use policies::route::{HttpRoute, WeightedCluster, WeightedClusters};
+use policies::route::HttpRoute;
 use tokio::time::Instant;
 
-use crate::answer::SERVER_NAME;
+use crate::answer::{self, SERVER_NAME};
 use crate::exchange::{Exchange, Stop};
 use crate::gateway::{Gateway, RequestBody};
 use crate::relay::relay;
 use crate::response::{After, write_head};
-use crate::session_body::Upload;
+use crate::session_body::{Begins, Upload};
 use crate::tidy::Tidied;
 use crate::tunnel::tunnel;
 
-/// How long the application took, in milliseconds; Envoy's name for it.
-static SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
-
-/// Forwards the request to one of `clusters`, and the response to the client.
+/// Lets the route answer the request, and carries the answer to the client.
 pub(crate) async fn forward(
     gateway: &Gateway,
     exchange: &mut Exchange<'_>,
-    snapshot: &Snapshot,
+    snapshot: &Arc<Snapshot>,
     route: &HttpRoute,
-    clusters: &WeightedClusters,
-    mut request: Tidied,
+    mut tidied: Tidied,
 ) -> Result<(), Stop> {
-    let chosen = clusters
-        .choose(random::number())
-        .ok_or_else(LocalReply::no_cluster)?;
+    let begins = if tidied.expects_continue {
+        Begins::WhenTold
+    } else {
+        Begins::Unasked
+    };
+    let preview = std::mem::take(&mut tidied.preview);
+    let (mut upload, body) = Upload::of(exchange.session, preview, begins);
+    let request = tidied.take_request(body)?;
+    let began = Instant::from_std(exchange.record.started());
     let labels = gateway.labels.of(snapshot, &gateway.metrics);
-    exchange.record.cluster(labels.service(chosen.cluster), || {
-        snapshot
-            .cluster_name(chosen.cluster)
-            .map(Arc::clone)
-            .unwrap_or_default()
-    });
-    let deadline = route
-        .timeout
-        .map(|timeout| Instant::from_std(exchange.record.started()) + timeout);
-    let websocket = request.websocket;
-    let (mut upload, body) = begin_upload(exchange, &mut request).await?;
-    let normalization = snapshot.mesh.path_normalization;
-    let request = upstream_request(route, chosen, request, body, normalization)?;
-
-    let forwarded = {
-        let sending = gateway
-            .forwarder
-            .forward(snapshot, chosen.cluster, request, deadline);
-        tokio::pin!(sending);
+    let routed = Routed {
+        snapshot,
+        route,
+        request,
+        origin: tidied.origin(exchange.connection, began),
+    };
+    let record = &mut *exchange.record;
+    let answered = {
+        let chosen = |cluster| {
+            record.cluster(labels.service(cluster), || {
+                snapshot
+                    .cluster_name(cluster)
+                    .map(Arc::clone)
+                    .unwrap_or_default()
+            });
+        };
+        let answering = gateway.router.answer(routed, chosen);
+        tokio::pin!(answering);
         loop {
             tokio::select! {
                 biased;
-                forwarded = &mut sending => break forwarded,
+                answered = &mut answering => break answered,
                 step = upload.step(exchange.session) => step?,
             }
         }
     };
-    let outcome = &forwarded.outcome;
-    let party = outcome
-        .endpoint
-        .map(|at| labels.endpoint(chosen.cluster, at))
+    let Answered {
+        answer,
+        cluster,
+        outcome,
+        deadline,
+    } = answered;
+    let party = cluster
+        .zip(outcome.endpoint)
+        .map(|(cluster, at)| labels.endpoint(cluster, at))
         .unwrap_or_default();
-    exchange.record.forwarded(party, outcome);
-    let mut response = forwarded.result?;
-
-    let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if upgraded && !websocket {
-        // Nobody asked for it.
-        return Err(LocalReply::upstream(UpstreamErrorKind::Protocol).into());
-    }
-    tidy_response(&mut response, upgraded, exchange);
-    route.response_headers.apply(response.headers_mut());
-    chosen.response_headers.apply(response.headers_mut());
+    exchange.record.forwarded(party, &outcome);
+    let mut response = match answer {
+        Answer::Upstream(response) => response,
+        Answer::Route(response) => return answer::by_route(exchange, response).await,
+        Answer::Reply(reply) => return Err(Stop::Reply(reply)),
+    };
+    exchange.record.upstream_answered(response.headers());
     change(response.headers_mut(), &exchange.changes);
     response.headers_mut().insert(SERVER, SERVER_NAME.clone());
-    if upgraded {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return switch_protocols(exchange, response).await;
     }
     let respond = respond(exchange, response, &mut upload);
@@ -96,91 +94,6 @@ pub(crate) async fn forward(
             .await
             .unwrap_or(Err(Stop::Deadline)),
         None => respond.await,
-    }
-}
-
-/// Opens the way for the request's body; a client that waits for it is told to go on.
-async fn begin_upload(
-    exchange: &mut Exchange<'_>,
-    request: &mut Tidied,
-) -> Result<(Upload, RequestBody), Stop> {
-    let preview = std::mem::take(&mut request.preview);
-    let (upload, body) = Upload::of(exchange.session, preview);
-    if request.expects_continue && matches!(upload, Upload::Sending(_)) {
-        tell_to_go_on(exchange.session).await?;
-    }
-    Ok((upload, body))
-}
-
-/// Sends `100 Continue`.
-pub(crate) async fn tell_to_go_on(session: &mut ServerSession) -> Result<(), Box<pingora::Error>> {
-    // Otherwise Pingora takes the 100 for an early answer and gives up keep-alive.
-    session.set_close_on_response_before_downstream_finish(false);
-    session.write_continue_response().await?;
-    session.set_close_on_response_before_downstream_finish(true);
-    Ok(())
-}
-
-/// The request as the route wants it sent.
-fn upstream_request(
-    route: &HttpRoute,
-    chosen: &WeightedCluster,
-    request: Tidied,
-    body: RequestBody,
-    normalization: PathNormalization,
-) -> Result<Request<RequestBody>, Stop> {
-    let Tidied {
-        method,
-        path,
-        sent_path,
-        query,
-        mut headers,
-        ..
-    } = request;
-    let rewrite = route.rewrite.as_ref();
-    let path = match rewrite.and_then(|rewrite| rewrite.path.as_ref()) {
-        Some(rewrite) => normalize_rewritten(rewrite.apply(&path), normalization)
-            .map_err(|_| LocalReply::bad_request("the rewritten path is malformed"))?,
-        None => sent_path.unwrap_or(path),
-    };
-    let target = match query {
-        Some(query) => format!("{path}?{query}"),
-        None => path,
-    };
-    let target = PathAndQuery::try_from(target)
-        .map_err(|_| LocalReply::bad_request("the request target is not a valid path"))?;
-    route.request_headers.apply(&mut headers);
-    chosen.request_headers.apply(&mut headers);
-    // The destination's word is the last one.
-    let authority = chosen
-        .request_headers
-        .authority
-        .as_ref()
-        .or(route.request_headers.authority.as_ref())
-        .or_else(|| rewrite?.authority.as_ref());
-    if let Some(authority) = authority {
-        headers.insert(HOST, authority.clone());
-    }
-    let mut upstream = Request::new(body);
-    *upstream.method_mut() = method;
-    *upstream.uri_mut() = Uri::from(target);
-    *upstream.headers_mut() = headers;
-    Ok(upstream)
-}
-
-fn tidy_response<B>(response: &mut Response<B>, upgraded: bool, exchange: &mut Exchange<'_>) {
-    let upgrades = if upgraded {
-        Upgrades::Keep
-    } else {
-        Upgrades::Strip
-    };
-    strip_hop_by_hop(response.headers_mut(), upgrades);
-    exchange.record.upstream_answered(response.headers());
-    if let Some(took) = exchange.record.service_time() {
-        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        response
-            .headers_mut()
-            .insert(&SERVICE_TIME, HeaderValue::from(millis));
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dataplane::config::ForwardedPath;
 use dataplane::telemetry::{AccessLog, Party, PartyId, RequestMetrics};
-use dataplane::{Access, Begun, Forwarder, PolicyStore};
+use dataplane::{Access, Begun, Forwarder, PolicyStore, Router};
 use identity::SpiffeId;
 use policies::workload::Workload;
 
@@ -27,7 +27,7 @@ pub struct EdgeRules {
 #[derive(Debug)]
 pub struct Gateway {
     pub(crate) policies: PolicyStore,
-    pub(crate) forwarder: Forwarder<RequestBody>,
+    pub(crate) router: Router<SessionBody>,
     pub(crate) metrics: Arc<RequestMetrics>,
     pub(crate) access_log: AccessLog,
     pub(crate) access: Access,
@@ -54,7 +54,7 @@ impl Gateway {
         let source = metrics.party(&own_party(&context.workload, identity));
         Self {
             policies,
-            forwarder,
+            router: Router::new(forwarder),
             metrics,
             access_log,
             access,

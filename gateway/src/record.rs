@@ -27,7 +27,6 @@ pub(crate) struct Record {
     flags: ResponseFlags,
     service: ServiceId,
     destination: PartyId,
-    service_time: Option<Duration>,
     /// Absent when no log is kept.
     line: Option<Box<AccessRecord>>,
 }
@@ -45,7 +44,6 @@ impl Record {
             flags: ResponseFlags::default(),
             service: ServiceId::default(),
             destination: PartyId::default(),
-            service_time: None,
             line,
         }
     }
@@ -92,7 +90,6 @@ impl Record {
     pub(crate) fn forwarded(&mut self, destination: PartyId, outcome: &Outcome) {
         self.destination = destination;
         self.flags |= outcome.flags;
-        self.service_time = outcome.service_time;
         self.note(|line| {
             line.upstream_host = outcome.address;
             line.attempts = outcome.attempts;
@@ -100,11 +97,6 @@ impl Record {
             line.upstream_transport_failure_reason
                 .clone_from(&outcome.failure);
         });
-    }
-
-    /// How long the upstream took to begin its response.
-    pub(crate) const fn service_time(&self) -> Option<Duration> {
-        self.service_time
     }
 
     /// The head of the upstream's response arrived.

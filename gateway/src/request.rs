@@ -9,7 +9,7 @@ use pingora::apps::{HttpServerApp, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use policies::host::split_port;
-use policies::route::{HttpRoute, RouteAction};
+use policies::route::HttpRoute;
 
 use crate::admission::admit;
 use crate::exchange::{Exchange, Stop};
@@ -53,15 +53,7 @@ impl Gateway {
         let mut request = tidy(exchange, &snapshot, self.rules)?;
         admit(self, exchange, &snapshot, &mut request).await?;
         let route = find_route(exchange, &snapshot, &request)?;
-        match &route.action {
-            RouteAction::Redirect(redirect) => {
-                answer::redirect(exchange, redirect, route, &request).await
-            }
-            RouteAction::DirectResponse(direct) => answer::direct(exchange, direct, route).await,
-            RouteAction::Forward(clusters) => {
-                forward::forward(self, exchange, &snapshot, route, clusters, request).await
-            }
-        }
+        forward::forward(self, exchange, &snapshot, route, request).await
     }
 }
 

@@ -9,7 +9,7 @@ use dataplane::Begun;
 use dataplane::access::Peeked;
 use http_body::{Body, Frame, SizeHint};
 use pingora::protocols::http::ServerSession;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// A request body: the receiving end of a channel with one chunk of slack.
 ///
@@ -21,6 +21,8 @@ pub struct SessionBody(State);
 #[derive(Debug)]
 enum State {
     Done,
+    /// Nobody has asked for the body yet; the client waits until somebody does.
+    Held(oneshot::Sender<()>, mpsc::Receiver<Option<Bytes>>),
     Open(mpsc::Receiver<Option<Bytes>>),
 }
 
@@ -39,6 +41,14 @@ impl Body for SessionBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if let State::Held(..) = self.0
+            && let State::Held(wanted, chunks) = std::mem::replace(&mut self.0, State::Done)
+        {
+            if wanted.send(()).is_err() {
+                return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
+            }
+            self.0 = State::Open(chunks);
+        }
         let State::Open(chunks) = &mut self.0 else {
             return Poll::Ready(None);
         };
@@ -59,7 +69,7 @@ impl Body for SessionBody {
     fn size_hint(&self) -> SizeHint {
         match self.0 {
             State::Done => SizeHint::with_exact(0),
-            State::Open(_) => SizeHint::default(),
+            State::Held(..) | State::Open(_) => SizeHint::default(),
         }
     }
 }
@@ -67,12 +77,34 @@ impl Body for SessionBody {
 /// The client's side of an exchange: its upload, then the watch for its departure.
 #[derive(Debug)]
 pub(crate) enum Upload {
+    /// The client waits for `100 Continue`, which it gets when somebody asks for the body.
+    Held(oneshot::Receiver<()>, mpsc::Sender<Option<Bytes>>),
+    /// Somebody asked for the body; the client is to be told.
+    Wanted(mpsc::Sender<Option<Bytes>>),
     /// The body is being sent.
     Sending(mpsc::Sender<Option<Bytes>>),
     /// All was sent; only the client's leaving is of interest.
     Sent,
     /// The upstream reads no more; what the client still sends stays where it is.
     Unwanted,
+}
+
+/// When a client begins to send its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begins {
+    /// At once.
+    Unasked,
+    /// After `100 Continue` (RFC 9110 §10.1.1).
+    WhenTold,
+}
+
+/// Sends `100 Continue`.
+pub(crate) async fn tell_to_go_on(session: &mut ServerSession) -> Result<(), Box<pingora::Error>> {
+    // Otherwise Pingora takes the 100 for an early answer and gives up keep-alive.
+    session.set_close_on_response_before_downstream_finish(false);
+    session.write_continue_response().await?;
+    session.set_close_on_response_before_downstream_finish(true);
+    Ok(())
 }
 
 /// What was read of a request's body before it was routed.
@@ -113,12 +145,23 @@ impl Preview {
 
 impl Upload {
     /// The two ends of the body of the request that `session` has just read, with what `preview` has of it.
-    pub(crate) fn of(session: &mut ServerSession, preview: Preview) -> (Self, Begun<SessionBody>) {
+    pub(crate) fn of(
+        session: &mut ServerSession,
+        preview: Preview,
+        begins: Begins,
+    ) -> (Self, Begun<SessionBody>) {
         let (upload, rest) = if preview.end || session.is_body_empty() {
             (Self::Sent, SessionBody::empty())
         } else {
             let (sender, receiver) = mpsc::channel(1);
-            (Self::Sending(sender), SessionBody(State::Open(receiver)))
+            match begins {
+                Begins::Unasked => (Self::Sending(sender), SessionBody(State::Open(receiver))),
+                Begins::WhenTold => {
+                    let (want, wanted) = oneshot::channel();
+                    let body = SessionBody(State::Held(want, receiver));
+                    (Self::Held(wanted, sender), body)
+                }
+            }
         };
         (upload, Begun::with(preview.read, rest))
     }
@@ -133,6 +176,18 @@ impl Upload {
         session: &mut ServerSession,
     ) -> Result<(), Box<pingora::Error>> {
         match self {
+            Self::Held(wanted, chunks) => {
+                *self = match wanted.await {
+                    Ok(()) => Self::Wanted(chunks.clone()),
+                    Err(_) => Self::Unwanted,
+                };
+                Ok(())
+            }
+            Self::Wanted(chunks) => {
+                tell_to_go_on(session).await?;
+                *self = Self::Sending(chunks.clone());
+                Ok(())
+            }
             Self::Sending(chunks) => {
                 let Ok(slot) = chunks.reserve().await else {
                     *self = Self::Unwanted;

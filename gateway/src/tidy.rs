@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use authz::jwt::VerifiedToken;
 use authz::path::normalize;
+use dataplane::LocalReply;
 use dataplane::config::ForwardedPath;
 use dataplane::headers::{
     FORWARDED_FOR, RequestIdSource, TraceContext, TraceRole, Upgrades, XfccMode,
@@ -13,12 +14,15 @@ use dataplane::headers::{
     set_external_address, set_forwarded_proto, strip_edge, strip_hop_by_hop, websocket_upgrade,
 };
 use dataplane::local_reply::is_grpc;
+use dataplane::route::Origin;
 use http::header::{EXPECT, HOST};
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 use policies::mesh::PathNormalization;
 use policies::route::{RequestView, TokenClaims};
+use tokio::time::Instant;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, HttpVersion};
 use crate::gateway::EdgeRules;
 use crate::request_head::{BadRequest, RequestHead};
 use crate::session_body::Preview;
@@ -130,11 +134,47 @@ impl Tidied {
             method: self.method.as_str(),
             scheme: connection.scheme(),
             headers: &self.headers,
-            claims: self
-                .token
-                .as_deref()
-                .map(|token| -> &dyn TokenClaims { &token.claims }),
+            claims: self.claims(),
         }
+    }
+
+    /// The request as it goes to its route; only what the head does not say is left here.
+    pub(crate) fn take_request<B>(&mut self, body: B) -> Result<Request<B>, LocalReply> {
+        let target = PathAndQuery::try_from(self.target())
+            .map_err(|_| LocalReply::bad_request("the request target is not a valid path"))?;
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = Uri::from(target);
+        *request.headers_mut() = std::mem::take(&mut self.headers);
+        Ok(request)
+    }
+
+    /// What its head does not say.
+    pub(crate) fn origin<'a>(&'a self, connection: &Connection, began: Instant) -> Origin<'a> {
+        Origin {
+            began,
+            host: &self.host,
+            port: connection.port,
+            scheme: connection.scheme(),
+            version: match connection.version {
+                HttpVersion::One => Version::HTTP_11,
+                HttpVersion::Two => Version::HTTP_2,
+            },
+            sent_path: self.sent_path.as_deref(),
+            remote: connection.peer,
+            client: self.client,
+            claims: self.claims(),
+            upgrades: if self.websocket {
+                Upgrades::Keep
+            } else {
+                Upgrades::Strip
+            },
+        }
+    }
+
+    fn claims(&self) -> Option<&dyn TokenClaims> {
+        let token = self.token.as_deref()?;
+        Some(&token.claims)
     }
 
     /// Path and query, as they are logged.

@@ -22,7 +22,8 @@ use crate::proxy::{Peer, Proxy};
 pub(crate) struct Exchange {
     proxy: Arc<Proxy>,
     _in_flight: InFlight,
-    started: Instant,
+    /// When the request's head was there.
+    pub(crate) started: Instant,
     pub(crate) seen: Observation,
     /// The request is a HEAD: its answer has no body, whatever its head says.
     pub(crate) is_head: bool,

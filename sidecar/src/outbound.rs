@@ -4,31 +4,26 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use authz::path::normalize_rewritten;
-use bytes::Bytes;
 use dataplane::config::ForwardedPath;
 use dataplane::headers::{
     FORWARDED_PROTO, RequestIdSource, TraceRole, Upgrades, XFCC, ensure_request_id, ensure_trace,
     set_forwarded_proto, strip_hop_by_hop,
 };
+use dataplane::route::{Answer, Origin, Routed};
 use dataplane::telemetry::{Reporter, ResponseFlags, Security};
-use dataplane::{LocalReply, Snapshot, UpstreamProtocol, random};
-use http::header::{self, HeaderValue};
-use http::{Request, Response, StatusCode};
+use dataplane::{LocalReply, Snapshot, UpstreamProtocol};
+use http::{Request, Response, StatusCode, header};
 use policies::host::split_port;
-use policies::mesh::PathNormalization;
-use policies::route::{
-    HeaderOps, HttpRoute, PathRewrite, RequestView, RouteAction, WeightedClusters,
-};
+use policies::route::{HttpRoute, RequestView};
 use runtime::escape;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
 use crate::activity::InFlight;
 use crate::answer::{self, AnswerBody};
 use crate::exchange::Exchange;
 use crate::http::{HttpServer, Speaks};
 use crate::proxy::{Peer, Proxy, RequestBody};
+use crate::tidy::SentPath;
 use crate::{tidy, tunnel};
 
 /// The listener that the application sends its requests to.
@@ -88,7 +83,9 @@ impl Outbound {
         ensure_request_id(headers, RequestIdSource::Caller);
         exchange.known_as(&request, trace);
 
-        let host = lower_case(tidy::host(&request));
+        let named = request.headers().get(header::HOST).cloned();
+        let named = named.as_ref().and_then(|host| host.to_str().ok());
+        let host = lower_case(named.unwrap_or_default());
         let view = RequestView {
             host: &host,
             port: split_port(&host).1.unwrap_or(80),
@@ -103,125 +100,61 @@ impl Outbound {
             return answer::local(exchange, &undeclared(&host));
         };
         exchange.note(|record| record.route_name.clone_from(&route.name));
-        match &route.action {
-            RouteAction::Redirect(redirect) => {
-                let location = redirect.location(&view);
-                let mut response = Response::new(Bytes::new());
-                *response.status_mut() = redirect.status;
-                if let Ok(location) = HeaderValue::try_from(location) {
-                    response.headers_mut().insert(header::LOCATION, location);
-                }
-                answer::ready(exchange, response)
-            }
-            RouteAction::DirectResponse(direct) => {
-                let mut response = Response::new(Bytes::copy_from_slice(&direct.body));
-                *response.status_mut() = direct.status;
-                let text = HeaderValue::from_static("text/plain");
-                response.headers_mut().insert(header::CONTENT_TYPE, text);
-                answer::ready(exchange, response)
-            }
-            RouteAction::Forward(clusters) => {
-                let rewrites = route.rewrite.as_ref().is_some_and(|to| to.path.is_some());
-                if let Some(sent) = sent_path.filter(|_| !rewrites)
-                    && let Err(reply) = sent.restore(&mut request)
-                {
-                    return answer::local(exchange, &reply);
-                }
-                self.forward(&snapshot, route, clusters, request, exchange)
-                    .await
-            }
-        }
+        let origin = Origin {
+            began: exchange.started.into(),
+            host: &host,
+            port: view.port,
+            scheme: "http",
+            version: request.version(),
+            sent_path: sent_path.as_ref().map(SentPath::as_str),
+            remote: peer.remote,
+            client: peer.remote.ip(),
+            claims: None,
+            upgrades: Upgrades::Strip,
+        };
+        self.route(&snapshot, route, request, origin, exchange)
+            .await
     }
 
-    async fn forward(
+    async fn route(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &Arc<Snapshot>,
         route: &HttpRoute,
-        clusters: &WeightedClusters,
         mut request: Request<RequestBody>,
+        mut origin: Origin<'_>,
         mut exchange: Box<Exchange>,
     ) -> Response<AnswerBody> {
-        let deadline = route.timeout.map(|limit| Instant::now() + limit);
-        let Some(chosen) = clusters.choose(random::number()) else {
-            return answer::local(exchange, &LocalReply::no_cluster());
-        };
-        if let Err(reply) = rewrite(
-            route,
-            &chosen.request_headers,
-            snapshot.mesh.path_normalization,
-            &mut request,
-        ) {
-            return answer::local(exchange, &reply);
-        }
-        exchange.note(|record| {
-            record.upstream_cluster = snapshot.cluster_name(chosen.cluster).cloned();
-        });
         let upgrade = tunnel::wish(&mut request, UpstreamProtocol::Auto);
-        let upgrades = if upgrade.is_some() {
-            Upgrades::Keep
-        } else {
-            Upgrades::Strip
-        };
-        strip_hop_by_hop(request.headers_mut(), upgrades);
+        if upgrade.is_some() {
+            origin.upgrades = Upgrades::Keep;
+        }
+        strip_hop_by_hop(request.headers_mut(), origin.upgrades);
         request.headers_mut().remove(header::EXPECT);
         let proxy = &self.proxy;
-        let forwarder = &proxy.forwarder;
-        let sent = forwarder
-            .forward(snapshot, chosen.cluster, request, deadline)
-            .await;
-        let endpoint = sent.outcome.endpoint;
-        (exchange.seen.service, exchange.seen.destination) =
-            proxy.destination(snapshot, chosen.cluster, endpoint);
-        exchange.outcome(sent.outcome);
-        match sent.result {
-            Ok(mut response) => {
-                route.response_headers.apply(response.headers_mut());
-                chosen.response_headers.apply(response.headers_mut());
-                tunnel::or_body(response, upgrade, exchange, &proxy.life)
-            }
-            Err(reply) => answer::local(exchange, &reply),
+        let routed = Routed {
+            snapshot,
+            route,
+            request,
+            origin,
+        };
+        let chosen = |cluster| {
+            exchange.note(|record| {
+                record.upstream_cluster = snapshot.cluster_name(cluster).cloned();
+            });
+        };
+        let answered = proxy.router.answer(routed, chosen).await;
+        if let Some(cluster) = answered.cluster {
+            let endpoint = answered.outcome.endpoint;
+            (exchange.seen.service, exchange.seen.destination) =
+                proxy.destination(snapshot, cluster, endpoint);
+        }
+        exchange.outcome(answered.outcome);
+        match answered.answer {
+            Answer::Upstream(response) => tunnel::or_body(response, upgrade, exchange, &proxy.life),
+            Answer::Route(response) => answer::ready(exchange, response),
+            Answer::Reply(reply) => answer::local(exchange, &reply),
         }
     }
-}
-
-/// The route's changes to the request, then the destination's.
-fn rewrite(
-    route: &HttpRoute,
-    of_destination: &HeaderOps,
-    normalization: PathNormalization,
-    request: &mut Request<RequestBody>,
-) -> Result<(), Box<LocalReply>> {
-    let mut authority = None;
-    if let Some(rewrite) = &route.rewrite {
-        authority = rewrite.authority.as_ref();
-        if let Some(change) = &rewrite.path {
-            set_path(change, normalization, request)?;
-        }
-    }
-    for ops in [&route.request_headers, of_destination] {
-        ops.apply(request.headers_mut());
-        authority = ops.authority.as_ref().or(authority);
-    }
-    if let Some(authority) = authority {
-        request
-            .headers_mut()
-            .insert(header::HOST, authority.clone());
-    }
-    Ok(())
-}
-
-fn set_path(
-    change: &PathRewrite,
-    normalization: PathNormalization,
-    request: &mut Request<RequestBody>,
-) -> Result<(), Box<LocalReply>> {
-    let mut target = normalize_rewritten(change.apply(request.uri().path()), normalization)
-        .map_err(|_| Box::new(LocalReply::bad_request("the rewritten path is malformed")))?;
-    if let Some(query) = request.uri().query() {
-        target.push('?');
-        target.push_str(query);
-    }
-    tidy::set_target(request, target)
 }
 
 fn lower_case(host: &str) -> Cow<'_, str> {

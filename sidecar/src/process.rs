@@ -13,7 +13,7 @@ use dataplane::identity_status;
 use dataplane::telemetry::{AccessLog, Party, RequestMetrics, TcpMetrics};
 use dataplane::tokens::Tokens;
 use dataplane::upstream::Limits as UpstreamLimits;
-use dataplane::{Access, Forwarder, PolicyStore, ProxyContext, Role, Upstreams};
+use dataplane::{Access, Forwarder, PolicyStore, ProxyContext, Role, Router, Upstreams};
 use http::StatusCode;
 use identity::keeper::{IdentityKeeper, KeeperState};
 use runtime::admin::{Admin, AdminResponse};
@@ -121,11 +121,13 @@ fn build(
     let upstreams = Upstreams::new(keeper.material(), UpstreamLimits::default());
     upstreams.register(registry)?;
     identity_status::register(registry, keeper.status())?;
+    let forwarder = Forwarder::new(upstreams);
     Ok(Proxy {
         access: access(config, keeper, &store, registry)?,
         store,
         material: keeper.material(),
-        forwarder: Forwarder::new(upstreams),
+        router: Router::new(forwarder.clone()),
+        forwarder,
         path: config.path.forward,
         metrics: requests,
         tcp,

@@ -9,7 +9,7 @@ use dataplane::config::ForwardedPath;
 use dataplane::telemetry::{
     AccessLog, DestinationService, Party, PartyId, RequestMetrics, ServiceId, TcpMetrics,
 };
-use dataplane::{Access, Begun, Forwarder, PolicyStore, Snapshot};
+use dataplane::{Access, Begun, Forwarder, PolicyStore, Router, Snapshot};
 use hyper::body::Incoming;
 use identity::material::MaterialReader;
 use identity::peer_of::ConnectionPeer;
@@ -30,6 +30,8 @@ pub(crate) struct Proxy {
     pub(crate) store: PolicyStore,
     pub(crate) material: MaterialReader,
     pub(crate) forwarder: Forwarder<RequestBody>,
+    /// Carries out the routes of what goes out, by the same forwarder.
+    pub(crate) router: Router<Incoming>,
     /// Decides about what comes in.
     pub(crate) access: Access,
     /// Which form of a path goes on.

@@ -133,6 +133,11 @@ fn check_authority(host: &[u8]) -> Result<(), Box<LocalReply>> {
 pub(crate) struct SentPath(String);
 
 impl SentPath {
+    /// The path.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Puts the path back where only its canonical form was to be judged and routed.
     pub(crate) fn restore<B>(self, request: &mut Request<B>) -> Result<(), Box<LocalReply>> {
         let target = match request.uri().query() {

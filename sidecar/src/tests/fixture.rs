@@ -19,7 +19,7 @@ use bytes::Bytes;
 use dataplane::config::ForwardedPath;
 use dataplane::telemetry::{AccessLog, RequestMetrics, TcpMetrics};
 use dataplane::upstream::Limits as UpstreamLimits;
-use dataplane::{Access, Forwarder, PolicyStore, ProxyContext, Role, Upstreams};
+use dataplane::{Access, Forwarder, PolicyStore, ProxyContext, Role, Router, Upstreams};
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -156,11 +156,14 @@ impl Sidecar {
         assert!(store.apply(Ok(files.into())), "{:?}", store.state());
         let life = Lifecycle::new(SOON);
         let metrics = RequestMetrics::new(&registry, 100).unwrap();
+        let upstreams = Upstreams::new(material.clone(), UpstreamLimits::default());
+        let forwarder = Forwarder::new(upstreams);
         let proxy = Arc::new(Proxy {
             store,
             tcp: TcpMetrics::new(&registry, &metrics, 100).unwrap(),
-            material: material.clone(),
-            forwarder: Forwarder::new(Upstreams::new(material, UpstreamLimits::default())),
+            material,
+            router: Router::new(forwarder.clone()),
+            forwarder,
             access,
             path,
             metrics,
