@@ -26,6 +26,7 @@ use crate::config::AuthorizationMode;
 use crate::decisions::{Decided, Decisions};
 use crate::ext_authz::{ExtAuthz, HeaderChange};
 use crate::local_reply::LocalReply;
+use crate::rate_limit::RateLimiter;
 use crate::snapshot::Snapshot;
 use crate::tokens::{TokenRequest, Tokens};
 
@@ -38,6 +39,8 @@ pub struct Access {
     pub providers: ExtAuthz,
     /// What was decided, and why.
     pub decisions: Decisions,
+    /// RateLimit: asked about what is admitted, and about what an application sends.
+    pub limits: RateLimiter,
     /// Whether denials of AuthorizationPolicy are enforced.
     pub mode: AuthorizationMode,
 }

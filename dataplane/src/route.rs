@@ -3,6 +3,7 @@
 //! The order is Istio's, where the filters stand before the router: what is refused for its rate, what fails on purpose,
 //! what other origins may do; then the route itself, which answers or forwards.
 
+mod limits;
 mod own;
 mod upstream;
 
@@ -21,6 +22,7 @@ use crate::forward::{ForwardBody, Forwarder, Outcome};
 use crate::headers::Upgrades;
 use crate::local_reply::LocalReply;
 use crate::random;
+use crate::rate_limit::RateLimiter;
 use crate::snapshot::Snapshot;
 use crate::upstream::UpstreamErrorKind;
 
@@ -29,6 +31,8 @@ use crate::upstream::UpstreamErrorKind;
 pub struct Router<B> {
     /// What sends requests to clusters.
     pub forwarder: Forwarder<Begun<B>>,
+    /// What says how many pass.
+    pub limits: RateLimiter,
 }
 
 /// A request with its route.
@@ -129,14 +133,15 @@ impl<B> Clone for Router<B> {
     fn clone(&self) -> Self {
         Self {
             forwarder: self.forwarder.clone(),
+            limits: self.limits.clone(),
         }
     }
 }
 
 impl<B: RequestBody> Router<B> {
-    /// A router that sends by `forwarder`.
-    pub fn new(forwarder: Forwarder<Begun<B>>) -> Self {
-        Self { forwarder }
+    /// A router that sends by `forwarder` what `limits` let pass.
+    pub const fn new(forwarder: Forwarder<Begun<B>>, limits: RateLimiter) -> Self {
+        Self { forwarder, limits }
     }
 
     /// Answers a request as its route wants it. `chosen` is told the cluster before anything is sent there.
@@ -152,6 +157,20 @@ impl<B: RequestBody> Router<B> {
     }
 
     async fn carry_out(
+        &self,
+        routed: Routed<'_, B>,
+        chosen: impl FnMut(ClusterIndex) + Send,
+    ) -> Answered<B> {
+        let told = match self.count(&routed).await {
+            Ok(told) => told,
+            Err(reply) => return Answered::reply(*reply),
+        };
+        let mut answered = self.act(routed, chosen).await;
+        answered.tell(told);
+        answered
+    }
+
+    async fn act(
         &self,
         routed: Routed<'_, B>,
         chosen: impl FnMut(ClusterIndex) + Send,

@@ -12,8 +12,9 @@ use policies::diagnostic::Diagnostic;
 use policies::listener::GatewayListeners;
 use policies::load::Loader;
 use policies::mesh::Mesh;
+use policies::rate_limit::RateLimits;
 use policies::resilience::Live;
-use policies::route::{Proxy, RouteTable};
+use policies::route::{LimitService, Proxy, RouteTable};
 use policies::source::SourceFile;
 use policies::workload::Workload;
 
@@ -64,6 +65,10 @@ pub struct Snapshot {
     pub clusters: ClusterSet,
     /// The mesh's external authorizers.
     pub providers: Providers,
+    /// How many requests pass; what was counted is carried from generation to generation.
+    pub rate_limits: RateLimits,
+    /// The services that decide about them.
+    pub limit_services: Box<[LimitService]>,
     /// Live state by [`ClusterIndex`], carried from generation to generation by cluster key.
     pub live: Box<[Arc<Live>]>,
     /// What a gateway listens to; `None` on a sidecar.
@@ -133,6 +138,13 @@ impl Snapshot {
                 &compiled.providers,
                 &compiled.clusters,
             ),
+            rate_limits: RateLimits::compile(
+                &documents,
+                workload,
+                &mesh,
+                previous.map(|p| &p.rate_limits),
+            ),
+            limit_services: compiled.limit_services.into(),
             live: carry(&compiled.clusters, previous),
             routes: compiled.routes,
             clusters: compiled.clusters,

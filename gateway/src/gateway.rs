@@ -54,7 +54,7 @@ impl Gateway {
         let source = metrics.party(&own_party(&context.workload, identity));
         Self {
             policies,
-            router: Router::new(forwarder),
+            router: Router::new(forwarder, access.limits.clone()),
             metrics,
             access_log,
             access,

@@ -12,7 +12,9 @@ use dataplane::identity_status;
 use dataplane::telemetry::{AccessLog, LogTarget, RequestMetrics};
 use dataplane::tokens::Tokens;
 use dataplane::upstream::Limits;
-use dataplane::{Access, Forwarder, PolicyStore, ProxyContext, Role, Snapshot, Upstreams};
+use dataplane::{
+    Access, Forwarder, PolicyStore, ProxyContext, RateLimiter, Role, Snapshot, Upstreams,
+};
 use identity::keeper::{self, IdentityConfig, IdentityKeeper};
 use pingora::server::{ListenFds, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use pingora::services::Service;
@@ -173,6 +175,7 @@ impl GatewayService {
         }
         upstreams.close_idle();
         access.providers.close_idle();
+        access.limits.close_idle();
         access_log.flush(LAST_LINES);
         decisions.flush(LAST_LINES);
         Ok(())
@@ -221,9 +224,11 @@ impl GatewayService {
             providers: ExtAuthz::new(keeper.material(), registry)?,
             decisions,
             tokens: Tokens::new(&self.config.jwks, registry)?,
+            limits: RateLimiter::new(keeper.material()),
             mode: self.config.authorization.mode,
         };
         access.announce(registry)?;
+        access.limits.publish(store, registry)?;
         access.tokens.follow(store);
         Ok(access)
     }

@@ -9,6 +9,7 @@ mod delegates;
 pub(crate) mod hosts;
 mod listeners;
 mod ports;
+mod rate_limits;
 mod references;
 mod rules;
 mod servers;
@@ -28,6 +29,7 @@ pub fn check(documents: &DocumentSet, mesh: &Mesh) -> (Registry, Vec<Diagnostic>
     let (registry, mut found) = Registry::build(documents, mesh);
     let owners = Owners::of_mesh(documents, &registry);
     references::check(documents, &registry, mesh, &mut found);
+    rate_limits::check(documents, mesh, &mut found);
     servers::check(documents, &mut found);
     bindings::check(documents, &registry, &mut found);
     delegates::check(documents, &mut found);

@@ -1,6 +1,6 @@
 //! The documents that people write, one file per kind, typed and with the place of everything that later checks need.
 
-mod attachment;
+pub mod attachment;
 mod authorization_policy;
 mod destination_rule;
 mod export_to;

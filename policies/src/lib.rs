@@ -26,6 +26,7 @@ pub mod mesh;
 mod namespace_wide;
 pub mod nearest;
 pub mod protocol;
+pub mod rate_limit;
 pub mod raw;
 pub mod registry;
 pub mod resilience;

@@ -26,7 +26,7 @@ pub(crate) use compile::{
 pub use explain::{Explanation, Mismatch, Step};
 pub use headers::HeaderOps;
 pub use inspect::{HostRoutes, ListedRoute, PortOf};
-pub(crate) use matching::{Condition, Text};
+pub(crate) use matching::{Condition, Text, query_value};
 pub use opaque::OpaqueError;
 pub use rewrite::{PathRewrite, Rewrite};
 pub(crate) use rules::{Listener, condition, holds, implied_port};
@@ -137,6 +137,21 @@ pub struct Compiled {
     pub clusters: ClusterSet,
     /// External authorizers by name (`extensionProviders` of the mesh), and the cluster of each.
     pub providers: Vec<(Arc<str>, ClusterIndex)>,
+    /// The services that RateLimits name.
+    pub limit_services: Vec<LimitService>,
+}
+
+/// A service that decides about rates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitService {
+    /// The namespace in which its host is meant.
+    pub namespace: String,
+    /// Its host, as it is written.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Where it is.
+    pub cluster: ClusterIndex,
 }
 
 impl RouteTable {

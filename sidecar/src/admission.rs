@@ -2,7 +2,9 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
+use authz::jwt::VerifiedToken;
 use dataplane::Snapshot;
 use dataplane::access::{Caller, Judged, Peeked, Refusal};
 use dataplane::headers::{FORWARDED_PROTO, address_by_gateway, wants_upgrade};
@@ -12,7 +14,7 @@ use crate::exchange::Exchange;
 use crate::proxy::{Peer, Proxy, RequestBody};
 use crate::tidy;
 
-/// Judges a request for the workload's `port`.
+/// Judges a request for the workload's `port`. Gives back its verified token.
 pub(crate) async fn admit(
     proxy: &Proxy,
     snapshot: &Snapshot,
@@ -20,7 +22,7 @@ pub(crate) async fn admit(
     port: u16,
     request: &mut Request<RequestBody>,
     exchange: &mut Exchange,
-) -> Result<(), Box<Refusal>> {
+) -> Result<Option<Arc<VerifiedToken>>, Box<Refusal>> {
     let caller = Caller {
         identity: peer.identity().map(|identity| &identity.id),
         source: peer.remote,
@@ -35,7 +37,7 @@ pub(crate) async fn admit(
         Ok(admitted) => {
             exchange.note(|record| admitted.note.write(record));
             exchange.changes = admitted.response;
-            Ok(())
+            Ok(admitted.token)
         }
         Err(refused) => {
             exchange.note(|record| refused.note.write(record));
@@ -45,7 +47,7 @@ pub(crate) async fn admit(
 }
 
 /// `remote.ip`: behind a gateway what the gateway says, else the peer (istio-semantics 9.1).
-fn client_of(peer: &Peer, headers: &HeaderMap) -> IpAddr {
+pub(crate) fn client_of(peer: &Peer, headers: &HeaderMap) -> IpAddr {
     let source = peer.remote.ip().to_canonical();
     if peer.is_gateway {
         address_by_gateway(headers, source)
@@ -55,7 +57,7 @@ fn client_of(peer: &Peer, headers: &HeaderMap) -> IpAddr {
 }
 
 /// How the client spoke: behind a gateway as the gateway says. Inside the mesh URLs begin with `http`.
-fn scheme_of(peer: &Peer, headers: &HeaderMap) -> &'static str {
+pub(crate) fn scheme_of(peer: &Peer, headers: &HeaderMap) -> &'static str {
     let said = headers.get(&FORWARDED_PROTO).filter(|_| peer.is_gateway);
     match said {
         Some(proto) if proto.as_bytes().eq_ignore_ascii_case(b"https") => "https",

@@ -28,7 +28,7 @@ use crate::exchange::Exchange;
 use crate::http::{HttpServer, Speaks};
 use crate::proxy::{APP_CONNECT, Peer, Proxy, RequestBody};
 use crate::tidy::{self, SentPath};
-use crate::{admission, tunnel};
+use crate::{admission, limits, tunnel};
 
 /// The first byte of every TLS record that begins a handshake (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
@@ -191,17 +191,28 @@ impl Inbound {
             Err(reply) => return answer::local(exchange, &reply),
         };
         exchange.tidied(&request, snapshot.generation);
-        if let Err(refusal) = admission::admit(
+        let admitted = admission::admit(
             proxy,
             &snapshot,
             &peer,
             self.port,
             &mut request,
             &mut exchange,
-        )
-        .await
-        {
-            return answer::refused(exchange, *refusal);
+        );
+        let token = match admitted.await {
+            Ok(token) => token,
+            Err(refusal) => return answer::refused(exchange, *refusal),
+        };
+        let counted = limits::check(
+            proxy,
+            &snapshot,
+            (&peer, self.port),
+            &request,
+            token.as_deref(),
+            &mut exchange,
+        );
+        if let Err(reply) = counted.await {
+            return answer::local(exchange, &reply);
         }
         drop(snapshot);
         let trace = ensure_trace(request.headers_mut(), TraceRole::Forward);

@@ -22,6 +22,7 @@ mod config;
 mod exchange;
 mod http;
 mod inbound;
+mod limits;
 mod outbound;
 mod probe;
 mod process;

@@ -13,7 +13,9 @@ use dataplane::identity_status;
 use dataplane::telemetry::{AccessLog, Party, RequestMetrics, TcpMetrics};
 use dataplane::tokens::Tokens;
 use dataplane::upstream::Limits as UpstreamLimits;
-use dataplane::{Access, Forwarder, PolicyStore, ProxyContext, Role, Router, Upstreams};
+use dataplane::{
+    Access, Forwarder, PolicyStore, ProxyContext, RateLimiter, Role, Router, Upstreams,
+};
 use http::StatusCode;
 use identity::keeper::{IdentityKeeper, KeeperState};
 use runtime::admin::{Admin, AdminResponse};
@@ -82,6 +84,7 @@ pub(crate) async fn run(config: Config, log: LogHandle) -> anyhow::Result<()> {
     life.drain_begun().await;
     parts.proxy.forwarder.upstreams.close_idle();
     parts.proxy.access.providers.close_idle();
+    parts.proxy.access.limits.close_idle();
     match life.drained().await {
         Drained::Clean => tracing::info!("drained, goodbye"),
         Drained::Cut { open } => tracing::warn!(open, "drain deadline passed, connections cut"),
@@ -122,11 +125,12 @@ fn build(
     upstreams.register(registry)?;
     identity_status::register(registry, keeper.status())?;
     let forwarder = Forwarder::new(upstreams);
+    let access = access(config, keeper, &store, registry)?;
     Ok(Proxy {
-        access: access(config, keeper, &store, registry)?,
         store,
         material: keeper.material(),
-        router: Router::new(forwarder.clone()),
+        router: Router::new(forwarder.clone(), access.limits.clone()),
+        access,
         forwarder,
         path: config.path.forward,
         metrics: requests,
@@ -156,9 +160,11 @@ fn access(
         providers: ExtAuthz::new(keeper.material(), registry)?,
         decisions,
         tokens: Tokens::new(&config.jwks, registry)?,
+        limits: RateLimiter::new(keeper.material()),
         mode: config.authorization.mode,
     };
     access.announce(registry)?;
+    access.limits.publish(store, registry)?;
     access.tokens.follow(store);
     Ok(access)
 }

@@ -14,7 +14,7 @@ use dataplane::config::{AuthorizationMode, JwksConfig};
 use dataplane::decisions::{Decisions, DecisionsConfig};
 use dataplane::ext_authz::ExtAuthz;
 use dataplane::tokens::Tokens;
-use dataplane::{Access, PolicyStore, ProxyContext, Role};
+use dataplane::{Access, PolicyStore, ProxyContext, RateLimiter, Role};
 use http::HeaderName;
 use identity::TrustDomain;
 use policies::mesh::Mesh;
@@ -207,6 +207,8 @@ fn access(args: &Serve, store: &PolicyStore, registry: &Registry) -> Result<Acce
         decisions,
         tokens,
         providers,
+        // Envoy has a filter of its own for that.
+        limits: RateLimiter::default(),
         mode: AuthorizationMode::Enforce,
     })
 }

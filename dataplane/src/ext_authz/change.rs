@@ -52,6 +52,17 @@ impl HeaderChange {
         }
     }
 
+    /// The header with its value, where the change brings one.
+    pub(crate) fn into_pair(self) -> Option<(HeaderName, HeaderValue)> {
+        match self {
+            Self::Set(name, value)
+            | Self::Append(name, value)
+            | Self::AddIfAbsent(name, value)
+            | Self::SetIfPresent(name, value) => Some((name, value)),
+            Self::Remove(_) => None,
+        }
+    }
+
     /// The header that is changed.
     pub const fn name(&self) -> &HeaderName {
         match self {

@@ -1,10 +1,8 @@
 //! Asks a provider over gRPC: one unary call, `envoy.service.auth.v3.Authorization/Check`.
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
-use prost::Message as _;
+use bytes::Bytes;
+use http::header::HeaderValue;
+use http::{Response, StatusCode};
 
 use super::change::{HeaderChange, changeable, set};
 use super::provider::Provider;
@@ -15,13 +13,11 @@ use super::wire::auth::{DeniedHttpResponse, OkHttpResponse};
 use super::wire::core::HeaderValueOption;
 use super::wire::core::header_value_option::HeaderAppendAction;
 use super::{Allowed, Answer, CheckRequest, ExtAuthz, Fault, MAX_ANSWER, QueryChange, denial};
-use crate::body::grpc_status;
+use crate::grpc;
 use crate::snapshot::Snapshot;
 use crate::upstream::UpstreamProtocol;
 
 const METHOD: &str = "/envoy.service.auth.v3.Authorization/Check";
-/// Compressed flag and length of a message (gRPC over HTTP/2, "Length-Prefixed-Message").
-const PREFIX: usize = 5;
 
 impl ExtAuthz {
     /// Asks, and reads the answer.
@@ -33,87 +29,14 @@ impl ExtAuthz {
         check: &CheckRequest<'_>,
     ) -> Result<Answer, Fault> {
         let packed = provider.body.is_some_and(|body| body.pack_as_bytes);
-        let message = framed(&question(check, packed))?;
-        let mut request = Request::post(METHOD)
-            .body(Full::new(message))
-            .map_err(Fault::unanswered)?;
-        let headers = request.headers_mut();
-        headers.insert(header::HOST, authority.clone());
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        let grpc = HeaderValue::from_static("application/grpc");
-        headers.insert(header::CONTENT_TYPE, grpc);
-        let left = format!("{}m", provider.timeout.as_millis().min(99_999_999));
-        if let Ok(left) = HeaderValue::try_from(left) {
-            headers.insert(HeaderName::from_static("grpc-timeout"), left);
-        }
+        let message = question(check, packed);
+        let request = grpc::call(METHOD, authority, &message, provider.timeout);
+        let request = request.map_err(Fault::unanswered)?;
         let response = self
             .send(snapshot, provider, request, Some(UpstreamProtocol::Http2))
             .await?;
-        let answer = message_of(response).await?;
-        answered(answer, check)
-    }
-}
-
-/// The message with its prefix.
-fn framed(message: &impl prost::Message) -> Result<Bytes, Fault> {
-    let length = message.encoded_len();
-    let mut buffer = BytesMut::with_capacity(PREFIX + length);
-    buffer.put_u8(0);
-    buffer.put_u32(u32::try_from(length).map_err(Fault::unanswered)?);
-    message.encode(&mut buffer).map_err(Fault::unanswered)?;
-    Ok(buffer.freeze())
-}
-
-/// The one message of a unary call that went well.
-async fn message_of<B>(response: Response<B>) -> Result<CheckResponse, Fault>
-where
-    B: http_body::Body<Data = Bytes>,
-    B::Error: Into<crate::BoxError>,
-{
-    let (head, body) = response.into_parts();
-    if head.status != StatusCode::OK {
-        let text = format_args!("it answered the call with HTTP {}", head.status);
-        return Err(Fault::unanswered(text));
-    }
-    failed(&head.headers)?;
-    let body = Limited::new(body, MAX_ANSWER + PREFIX).collect().await;
-    let body = body.map_err(|error| Fault::unanswered(format_args!("its answer: {error}")))?;
-    match body
-        .trailers()
-        .map(|trailers| (trailers, grpc_status(trailers)))
-    {
-        Some((_, Some(0))) => {}
-        Some((trailers, _)) => {
-            failed(trailers)?;
-            return Err(Fault::unanswered("its answer ended without a gRPC status"));
-        }
-        None => return Err(Fault::unanswered("its answer ended without trailers")),
-    }
-    let mut body = body.to_bytes();
-    if body.len() < PREFIX {
-        return Err(Fault::unanswered("it answered without a message"));
-    }
-    let compressed = body.get_u8() != 0;
-    let length = usize::try_from(body.get_u32()).unwrap_or(usize::MAX);
-    if compressed || length != body.len() {
-        return Err(Fault::unanswered(
-            "its message is not framed as one plain message",
-        ));
-    }
-    CheckResponse::decode(body).map_err(Fault::unanswered)
-}
-
-/// Whether headers or trailers carry a gRPC status that is not OK.
-fn failed(headers: &HeaderMap) -> Result<(), Fault> {
-    match grpc_status(headers) {
-        None | Some(0) => Ok(()),
-        Some(code) => {
-            let text = headers.get("grpc-message").map(HeaderValue::as_bytes);
-            let text = runtime::escape::escape_bytes(text.unwrap_or_default(), 128);
-            Err(Fault::unanswered(format_args!(
-                "gRPC status {code}: {text}"
-            )))
-        }
+        let answer = grpc::answer(response, MAX_ANSWER).await;
+        answered(answer.map_err(Fault::unanswered)?, check)
     }
 }
 

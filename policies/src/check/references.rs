@@ -73,6 +73,13 @@ pub(super) fn check(
             }
         }
     }
+    for document in &documents.rate_limits {
+        let named = document.service();
+        let declared = named.map(|at| (at, check.service(&at.host, &document.meta.namespace)));
+        if let Some((at, Some(declared))) = declared {
+            check.port(&at.port, declared, "a rate limit service");
+        }
+    }
     for (_, at) in providers::authorizers(documents) {
         check.provider(at, &mesh.root_namespace);
     }

@@ -225,8 +225,6 @@ codes! {
     GATEWAY_API_NOT_READ = "PC0240";
     /// A part of an IstioOperator other than its `meshConfig`.
     OPERATOR_NOT_READ = "PC0241";
-    /// RateLimit is not in force yet.
-    RATE_LIMIT_NOT_IN_FORCE = "PC0242";
     /// Sidecar is not in force yet.
     SIDECAR_NOT_IN_FORCE = "PC0243";
     /// WorkloadGroup is not in force yet.

@@ -5,15 +5,17 @@ mod envoy_filter;
 mod schema;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Attachment, Meta, Spanned, StringMatch};
 use crate::diagnostic::DocPath;
+use crate::rate_limit::PathTemplate;
 use crate::source::Location;
 
 pub(crate) use envoy_filter::envoy_filter;
 
-/// Limits of the requests to (or of) some workloads. Not in force yet.
+/// Limits of the requests to (or of) some workloads.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     /// What it is called.
@@ -24,8 +26,15 @@ pub struct RateLimit {
     pub direction: LimitDirection,
     /// `spec.local`: counted by each process for itself.
     pub local: Option<LocalRateLimit>,
-    /// `spec.global`: counted by a service.
+    /// `spec.global`: counted for several processes together.
     pub global: Option<GlobalRateLimit>,
+}
+
+impl RateLimit {
+    /// The service that it names.
+    pub fn service(&self) -> Option<&RateLimitService> {
+        self.global.as_ref()?.service.as_ref()
+    }
 }
 
 /// Which requests of a workload are counted.
@@ -42,7 +51,7 @@ pub enum LimitDirection {
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalRateLimit {
     /// `limits`: a request needs a token of every limit that is about it.
-    pub limits: Vec<LocalLimit>,
+    pub limits: Vec<LimitRule>,
     /// `enabledPercent` of requests that are looked at; default 100.
     pub enabled_percent: f64,
     /// `enforcedPercent` of requests over a limit that are refused; default 100.
@@ -53,9 +62,9 @@ pub struct LocalRateLimit {
     pub response: LimitResponse,
 }
 
-/// One of `local.limits`.
+/// One of `local.limits` and `global.limits`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LocalLimit {
+pub struct LimitRule {
     /// Where it stands.
     pub at: Location,
     /// Where it stands in its document.
@@ -128,12 +137,18 @@ pub enum KeySource {
     },
     /// `principal`: the caller's mTLS identity.
     Principal,
+    /// `claim.name`: of the verified token, with dots or as `[a][b]`; of a list the first text.
+    Claim(String),
     /// `path`, without query.
     Path,
+    /// `path.templates`: the first one that fits; a path that fits none is not counted.
+    PathTemplates(Vec<PathTemplate>),
     /// `method`.
     Method,
-    /// `host`.
+    /// `host`, without port.
     Host,
+    /// `route`: the name of the HTTP rule.
+    Route,
     /// `queryParameter.name`.
     QueryParameter(String),
     /// `value`: always this one.
@@ -154,11 +169,11 @@ pub enum KeySource {
 pub struct LimitResponse {
     /// `status`, default 429.
     pub status: u16,
-    /// `body`, default `local_rate_limited`.
+    /// `body`, default `local_rate_limited`; none for a global limit, as in Envoy.
     pub body: Option<String>,
     /// `headers` that are added.
     pub headers: BTreeMap<String, String>,
-    /// `rateLimitHeaders`: `x-ratelimit-limit`, `-remaining` and `-reset` on every answer.
+    /// `rateLimitHeaders`: `x-ratelimit-…` and `ratelimit` on every answer; a refusal always has them.
     pub rate_limit_headers: bool,
 }
 
@@ -173,9 +188,13 @@ impl Default for LimitResponse {
     }
 }
 
-/// `global`: a service of Envoy's `RateLimitService` counts.
+/// `global`: Redis counts, or a service of Envoy's `RateLimitService`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GlobalRateLimit {
+    /// `redis`: where `limits` are counted.
+    pub redis: Option<RedisCounter>,
+    /// `limits`: a request needs a token of every limit that is about it.
+    pub limits: Vec<LimitRule>,
     /// `service`; without, that of another RateLimit of the same workloads.
     pub service: Option<RateLimitService>,
     /// `descriptors`: what it is asked.
@@ -184,13 +203,32 @@ pub struct GlobalRateLimit {
     pub response: LimitResponse,
 }
 
+/// `global.redis`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RedisCounter {
+    /// `address`: host and port.
+    pub address: Spanned<String>,
+    /// `database`, default 0.
+    pub database: u32,
+    /// `username`; Redis's default user if not given.
+    pub username: Option<String>,
+    /// `passwordFile`: a file on the proxy's machine.
+    pub password_file: Option<PathBuf>,
+    /// `timeout`, default 20ms: how long a request waits for Redis.
+    pub timeout: Duration,
+    /// `failureMode: DENY`: requests are refused if Redis does not answer; `ALLOW`: they pass. Never guessed.
+    pub deny_on_failure: bool,
+    /// `statusOnError`: the status of such a refusal; default 500.
+    pub status_on_error: u16,
+}
+
 /// `global.service`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RateLimitService {
     /// `host`: a declared service.
     pub host: Spanned<String>,
     /// `port`.
-    pub port: u16,
+    pub port: Spanned<u16>,
     /// `domain`: which of the service's configurations.
     pub domain: String,
     /// `timeout`, default 20ms.

@@ -43,6 +43,23 @@ impl ClaimPath {
         all_good.then(|| Self(names.into_iter().map(Box::from).collect()))
     }
 
+    /// A claim by its bare name: `a.b`, or `[a][b]` where names have dots.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let dot = if name.starts_with('[') { "" } else { "." };
+        Self::parse(&format!("{PREFIX}{dot}{name}"))
+    }
+
+    /// Shows `with` the claim, if it is there: of a list its first text.
+    pub(crate) fn first(&self, claims: Option<&dyn TokenClaims>, mut with: impl FnMut(&str)) {
+        let mut show = |text: &str| {
+            with(text);
+            true
+        };
+        if let Some(claims) = claims {
+            claims.any(&self.0, &mut show);
+        }
+    }
+
     /// Whether the claim is there and fits.
     pub(crate) fn holds(&self, claims: Option<&dyn TokenClaims>, wanted: &Text) -> bool {
         let mut fits = |text: &str| wanted.matches(text.as_bytes());

@@ -11,7 +11,7 @@ pub(crate) use owners::{MESH, Owners, is_bound_to_mesh};
 
 use super::rule_list::RuleList;
 use super::rules::RuleCompiler;
-use super::{Compiled, Proxy, RouteTable};
+use super::{Compiled, LimitService, Proxy, RouteTable};
 use crate::cluster::{ClusterBuilder, ClusterIndex, Rules, providers};
 use crate::document::DocumentSet;
 use crate::mesh::Mesh;
@@ -31,11 +31,41 @@ pub(super) fn compile(
         Proxy::Sidecar { workload } => sidecar::compile(documents, workload, &mut compiler),
     };
     let providers = providers(registry, mesh, &mut compiler.clusters);
+    let limit_services = limit_services(documents, registry, &mut compiler.clusters);
     Compiled {
         routes,
         clusters: compiler.clusters.finish(),
         providers,
+        limit_services,
     }
+}
+
+/// The clusters of the services that RateLimits name, each once.
+fn limit_services(
+    documents: &DocumentSet,
+    registry: &Registry,
+    clusters: &mut ClusterBuilder<'_>,
+) -> Vec<LimitService> {
+    let mut found: Vec<LimitService> = Vec::new();
+    for document in &documents.rate_limits {
+        let Some(service) = document.service() else {
+            continue;
+        };
+        let namespace = &document.meta.namespace;
+        let cluster = registry
+            .lookup(&service.host, namespace)
+            .and_then(|declared| {
+                clusters.cluster(declared, declared.port(service.port.value)?, None)
+            });
+        let service = cluster.map(|cluster| LimitService {
+            namespace: namespace.clone(),
+            host: service.host.value.clone(),
+            port: service.port.value,
+            cluster,
+        });
+        found.extend(service.filter(|service| !found.contains(service)));
+    }
+    found
 }
 
 /// The clusters of the mesh's external authorizers. One whose service is not declared has none.

@@ -142,7 +142,7 @@ fn query_param(query: Option<&str>, name: &str, text: &Text) -> bool {
 }
 
 /// The first parameter of that name, undecoded as in Envoy; `?key` has the empty text.
-pub(super) fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
+pub(crate) fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
     query
         .into_iter()
         .flat_map(|query| query.split('&'))

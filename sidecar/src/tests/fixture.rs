@@ -162,7 +162,7 @@ impl Sidecar {
             store,
             tcp: TcpMetrics::new(&registry, &metrics, 100).unwrap(),
             material,
-            router: Router::new(forwarder.clone()),
+            router: Router::new(forwarder.clone(), access.limits.clone()),
             forwarder,
             access,
             path,

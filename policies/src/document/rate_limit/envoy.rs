@@ -229,7 +229,7 @@ pub(super) fn global_filter(f: &mut Fields<'_>) -> Option<(RateLimitService, Lim
     ))
 }
 
-fn grpc_service(f: &mut Fields<'_>) -> Option<(Spanned<String>, u16)> {
+fn grpc_service(f: &mut Fields<'_>) -> Option<(Spanned<String>, Spanned<u16>)> {
     either(f, "transport_api_version", "transportApiVersion");
     let service = either(f, "grpc_service", "grpcService")?;
     service.fields(|f| {
@@ -243,13 +243,13 @@ fn grpc_service(f: &mut Fields<'_>) -> Option<(Spanned<String>, u16)> {
 }
 
 /// Istio's name of a cluster: `outbound|8081||ratelimit.default.svc.cluster.local`.
-fn cluster(cursor: &Cursor<'_>) -> Option<(Spanned<String>, u16)> {
+fn cluster(cursor: &Cursor<'_>) -> Option<(Spanned<String>, Spanned<u16>)> {
     let parts: Vec<&str> = cursor.text()?.split('|').collect();
     if let ["outbound", port, _, host] = parts.as_slice()
         && let Ok(port @ 1..) = port.parse::<u16>()
         && is_host_name(host)
     {
-        return Some((cursor.spanned((*host).to_owned()), port));
+        return Some((cursor.spanned((*host).to_owned()), cursor.spanned(port)));
     }
     let help = "write `outbound|<port>||<host>` of a declared service";
     cursor.invalid_with("a cluster of a service", Some(help.to_owned()))

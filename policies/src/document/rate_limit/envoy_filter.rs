@@ -7,11 +7,11 @@ use std::sync::Arc;
 use self::patch::{Patch, Placed};
 use super::envoy::LocalFilter;
 use super::{
-    GlobalDescriptor, GlobalRateLimit, KeySource, LimitDirection, LimitKey, LimitScope, LocalLimit,
+    GlobalDescriptor, GlobalRateLimit, KeySource, LimitDirection, LimitKey, LimitRule, LimitScope,
     LocalRateLimit, RateLimit,
 };
 use crate::decode::{Cursor, Fields, metadata};
-use crate::diagnostic::{Diagnostic, codes};
+use crate::diagnostic::codes;
 use crate::document::selector::WorkloadLabels;
 use crate::document::{Attachment, DocumentSet, Kind, Meta, Spanned, TargetRef};
 
@@ -38,7 +38,7 @@ pub(crate) fn envoy_filter(cursor: &Cursor<'_>, set: &mut DocumentSet) {
         for known in ["apiVersion", "status"] {
             f.get(known);
         }
-        let kind = f.get("kind");
+        f.get("kind");
         let meta = metadata(Kind::RateLimit, f)?;
         let subject = format!("EnvoyFilter `{}`", meta.qualified());
         subject.clone_into(&mut cursor.context.subject.borrow_mut());
@@ -46,14 +46,7 @@ pub(crate) fn envoy_filter(cursor: &Cursor<'_>, set: &mut DocumentSet) {
             f.missing("spec");
             return None;
         };
-        let document = spec.fields(|f| rate_limit(meta, f))?;
-        let at = kind.map_or_else(|| cursor.at(), |kind| kind.at());
-        let message = format!(
-            "{subject} is read as a RateLimit, which is not in force yet: requests are not limited"
-        );
-        let code = codes::RATE_LIMIT_NOT_IN_FORCE;
-        f.report(Diagnostic::warning(code, at, "kind", message));
-        Some(document)
+        spec.fields(|f| rate_limit(meta, f))
     });
     let clean = cursor.context.findings.errors() == before;
     set.rate_limits
@@ -147,6 +140,8 @@ impl Parts {
             None => (None, super::LimitResponse::default()),
         };
         let global = (service.is_some() || !descriptors.is_empty()).then_some(GlobalRateLimit {
+            redis: None,
+            limits: Vec::new(),
             service,
             descriptors,
             response,
@@ -171,7 +166,7 @@ fn local(
     for (scope, filter) in filters {
         let mut limits = Vec::new();
         let mut limit = |by, bucket| {
-            limits.push(LocalLimit {
+            limits.push(LimitRule {
                 at: cursor.at(),
                 path: cursor.path.clone(),
                 name: None,

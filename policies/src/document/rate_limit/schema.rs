@@ -1,18 +1,22 @@
 //! How a RateLimit is read.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
     GlobalDescriptor, GlobalRateLimit, KeySource, LimitDirection, LimitKey, LimitResponse,
-    LimitScope, LocalLimit, LocalRateLimit, RateLimit, RateLimitService, TokenBucket,
+    LimitRule, LimitScope, LocalRateLimit, RateLimit, RateLimitService, RedisCounter, TokenBucket,
 };
 use crate::decode::{
     Cursor, Decode, Document, Fields, HeaderNameText, HostText, NonEmpty, Port, Share, Standing,
+    is_host_name,
 };
-use crate::diagnostic::codes;
 use crate::document::string_match::ValueMatch;
 use crate::document::{Attachment, Meta, Spanned, StringMatch};
+use crate::rate_limit::PathTemplate;
+use crate::route::ClaimPath;
 
 /// Buckets are not filled more often (Envoy's limit).
 pub(super) const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
@@ -20,10 +24,7 @@ pub(super) const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_millis(20);
 
 impl Document for RateLimit {
-    const STANDING: Standing = Standing::Later {
-        code: codes::RATE_LIMIT_NOT_IN_FORCE,
-        effect: "requests are not limited",
-    };
+    const STANDING: Standing = Standing::InForce;
 
     fn spec(meta: Meta, f: &mut Fields<'_>) -> Option<Self> {
         let attachment = Attachment::read(f, &["targetRefs"]);
@@ -70,7 +71,7 @@ impl Decode for LocalRateLimit {
     }
 }
 
-impl Decode for LocalLimit {
+impl Decode for LimitRule {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
             let name = f.optional("name").map(|NonEmpty(name)| name);
@@ -167,9 +168,11 @@ impl Decode for LimitKey {
             "header",
             "remoteAddress",
             "principal",
+            "claim",
             "path",
             "method",
             "host",
+            "route",
             "queryParameter",
             "value",
         ];
@@ -180,9 +183,11 @@ impl Decode for LimitKey {
                 f.get("header").and_then(|cursor| header(&cursor)),
                 f.get("remoteAddress").and_then(|cursor| address(&cursor)),
                 plain(f, "principal", KeySource::Principal),
-                plain(f, "path", KeySource::Path),
+                f.get("claim").and_then(|cursor| claim(&cursor)),
+                f.get("path").and_then(|cursor| path(&cursor)),
                 plain(f, "method", KeySource::Method),
                 plain(f, "host", KeySource::Host),
+                plain(f, "route", KeySource::Route),
                 f.get("queryParameter").and_then(|cursor| {
                     let NonEmpty(name) = cursor.fields(|f| f.required("name"))?;
                     Some((name.clone(), KeySource::QueryParameter(name)))
@@ -205,6 +210,52 @@ impl Decode for LimitKey {
 /// `path: {}` and the like.
 fn plain(f: &mut Fields<'_>, name: &'static str, source: KeySource) -> Option<(String, KeySource)> {
     f.get(name)?.fields(|_| Some((name.to_owned(), source)))
+}
+
+fn claim(cursor: &Cursor<'_>) -> Option<(String, KeySource)> {
+    let ClaimName(name) = cursor.fields(|f| f.required("name"))?;
+    Some((name.clone(), KeySource::Claim(name)))
+}
+
+/// The name of a claim, `a.b` or `[a][b]`.
+struct ClaimName(String);
+
+impl Decode for ClaimName {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        let name = cursor.text()?;
+        match ClaimPath::named(name) {
+            Some(_) => Some(Self(name.to_owned())),
+            None => cursor.invalid("the name of a claim, `a.b`, or `[a][b]` where names have dots"),
+        }
+    }
+}
+
+fn path(cursor: &Cursor<'_>) -> Option<(String, KeySource)> {
+    cursor.fields(|f| {
+        let templates = f.list::<TemplateText>("templates");
+        let source = if templates.is_empty() {
+            KeySource::Path
+        } else {
+            let templates = templates.into_iter();
+            KeySource::PathTemplates(templates.map(|TemplateText(path)| path).collect())
+        };
+        Some(("path".to_owned(), source))
+    })
+}
+
+/// A path with gaps.
+struct TemplateText(PathTemplate);
+
+impl Decode for TemplateText {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        match PathTemplate::parse(cursor.text()?) {
+            Ok(template) => Some(Self(template)),
+            Err(error) => cursor.invalid_with(
+                "a template such as `/api/products/{id}`",
+                Some(error.to_string()),
+            ),
+        }
+    }
 }
 
 fn header(cursor: &Cursor<'_>) -> Option<(String, KeySource)> {
@@ -272,11 +323,31 @@ impl Decode for ErrorStatus {
 impl Decode for GlobalRateLimit {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
+            let redis = f.get("redis");
+            let has_redis = redis.is_some();
+            let redis = redis.and_then(|cursor| RedisCounter::decode(&cursor));
+            let limits = f.list("limits");
             let service = f.optional("service");
             let descriptors = f.list("descriptors");
             let response = f.or_default("response");
-            f.any_of(&["service", "descriptors"]);
+            f.any_of(&["redis", "service", "descriptors"]);
+            for (redis, service) in [
+                ("redis", "service"),
+                ("redis", "descriptors"),
+                ("limits", "service"),
+                ("limits", "descriptors"),
+            ] {
+                f.exclusive(&[redis, service]);
+            }
+            if has_redis && limits.is_empty() {
+                f.missing("limits");
+            }
+            if !has_redis && !limits.is_empty() {
+                f.missing("redis");
+            }
             Some(Self {
+                redis,
+                limits,
                 service,
                 descriptors,
                 response,
@@ -285,23 +356,75 @@ impl Decode for GlobalRateLimit {
     }
 }
 
+impl Decode for RedisCounter {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        cursor.fields(|f| {
+            let address = f.required::<Spanned<HostAndPort>>("address");
+            let database = f.or_default("database");
+            let username = f.optional("username").map(|NonEmpty(name)| name);
+            let password = f.optional("passwordFile").map(|NonEmpty(file)| file);
+            let timeout = f.optional("timeout");
+            let deny = f.required::<DenyOnFailure>("failureMode");
+            let status = f.optional::<ErrorStatus>("statusOnError");
+            Some(Self {
+                address: address?.map(|HostAndPort(address)| address),
+                database,
+                username,
+                password_file: password.map(PathBuf::from),
+                timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
+                deny_on_failure: deny?.0,
+                status_on_error: status.map_or(500, |ErrorStatus(status)| status),
+            })
+        })
+    }
+}
+
+/// `failureMode`.
+struct DenyOnFailure(bool);
+
+impl Decode for DenyOnFailure {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        let deny = cursor.one_of(&[("ALLOW", false), ("DENY", true)])?;
+        Some(Self(deny))
+    }
+}
+
+/// `redis.my-app.example:6379`.
+struct HostAndPort(String);
+
+impl Decode for HostAndPort {
+    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
+        let text = cursor.text()?;
+        let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+        let literal = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        let good_host = match literal {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => is_host_name(host) || host.parse::<Ipv4Addr>().is_ok(),
+        };
+        match port.parse::<u16>() {
+            Ok(1..) if good_host => Some(Self(text.to_owned())),
+            _ => cursor.invalid("a host and a port, such as `127.0.0.1:6379`"),
+        }
+    }
+}
+
 impl Decode for RateLimitService {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
             let host = f.required::<Spanned<HostText>>("host");
-            let port = f.required::<Port>("port");
+            let port = f.required::<Spanned<Port>>("port");
             let domain = f.required::<NonEmpty>("domain");
             let timeout = f.optional("timeout");
-            let deny = f
-                .get("failureMode")
-                .and_then(|cursor| cursor.one_of(&[("ALLOW", false), ("DENY", true)]));
+            let deny = f.optional::<DenyOnFailure>("failureMode");
             let status = f.optional::<ErrorStatus>("statusOnError");
             Some(Self {
                 host: host?.map(|HostText(host)| host),
-                port: port?.0,
+                port: port?.map(|Port(port)| port),
                 domain: domain?.0,
                 timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
-                deny_on_failure: deny.unwrap_or(false),
+                deny_on_failure: deny.is_some_and(|DenyOnFailure(deny)| deny),
                 status_on_error: status.map_or(500, |ErrorStatus(status)| status),
             })
         })
