@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
-use policies::cluster::{Cluster, ClusterIndex, Protocol};
+use policies::cluster::{Cluster, ClusterIndex};
 use policies::resilience::{Choice, Live};
 use tokio::time::{Instant, Sleep};
 
@@ -18,9 +18,9 @@ pub use opaque::{Opened, Unopened};
 
 use crate::body::RequestBody;
 use crate::headers::wants_upgrade;
-use crate::local_reply::{LocalReply, is_grpc};
+use crate::local_reply::LocalReply;
 use crate::resolve::Resolver;
-use crate::snapshot::{Destination, Snapshot};
+use crate::snapshot::{Asked, Destination, Snapshot};
 use crate::telemetry::ResponseFlags;
 use crate::upstream::{Target, UpstreamError, UpstreamErrorKind, UpstreamProtocol, Upstreams};
 use crate::{clock, random};
@@ -34,15 +34,12 @@ const BACKOFF: Duration = Duration::from_millis(25);
 pub struct Forwarder<B> {
     /// The connections.
     pub upstreams: Upstreams<B>,
-    /// The resolver for endpoints given as names.
-    pub resolver: Resolver,
 }
 
 impl<B> fmt::Debug for Forwarder<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Forwarder")
             .field("upstreams", &self.upstreams)
-            .field("resolver", &self.resolver)
             .finish()
     }
 }
@@ -60,7 +57,6 @@ impl<B> Clone for Forwarder<B> {
     fn clone(&self) -> Self {
         Self {
             upstreams: self.upstreams.clone(),
-            resolver: self.resolver.clone(),
         }
     }
 }
@@ -93,10 +89,7 @@ pub struct Forwarded<B: RequestBody> {
 impl<B: RequestBody> Forwarder<B> {
     /// A forwarder over `upstreams`.
     pub fn new(upstreams: Upstreams<B>) -> Self {
-        Self {
-            upstreams,
-            resolver: Resolver::default(),
-        }
+        Self { upstreams }
     }
 
     /// Sends `request` to an endpoint of `cluster`.
@@ -142,12 +135,12 @@ impl<B: RequestBody> Forwarder<B> {
         ) else {
             return refused(LocalReply::no_cluster());
         };
-        let protocol = protocol.unwrap_or_else(|| protocol_for(of, &request));
         let mut outcome = Outcome::default();
         let pick = |tried: &[usize]| pick(live, tried);
         let call = Attempts {
             of,
             destination,
+            resolver: &snapshot.resolver,
             protocol,
         };
         let exchange = call.run(self, pick, request, &mut outcome);
@@ -248,7 +241,9 @@ fn refused<B: RequestBody>(reply: LocalReply) -> Forwarded<B> {
 struct Attempts<'a> {
     of: &'a Cluster,
     destination: &'a Destination,
-    protocol: UpstreamProtocol,
+    resolver: &'a Resolver,
+    /// What is spoken whatever the documents say.
+    protocol: Option<UpstreamProtocol>,
 }
 
 impl Attempts<'_> {
@@ -306,28 +301,15 @@ impl Attempts<'_> {
         request: Request<B>,
         outcome: &mut Outcome,
     ) -> Result<Response<crate::UpstreamBody<B>>, UpstreamError<B>> {
-        let (Some(endpoint), Some(transport)) = (
-            self.of.endpoints.get(position),
-            self.destination.transports.get(position),
-        ) else {
-            let error = UpstreamError::new(UpstreamErrorKind::Resolve, "no such endpoint");
-            return Err(error.with_request(request));
-        };
         let turn = usize::try_from(outcome.attempts).unwrap_or_default();
-        let address = match via.resolver.address(&endpoint.address, turn).await {
-            Ok(address) => address,
-            Err(error) => {
-                let error = UpstreamError::new(UpstreamErrorKind::Resolve, error.to_string());
-                return Err(error.with_request(request));
-            }
+        let mut asked = Asked::by(self.of, &request);
+        asked.protocol = self.protocol.unwrap_or(asked.protocol);
+        let (of, to) = (self.of, self.destination);
+        let target = match to.target(of, position, turn, self.resolver, &asked).await {
+            Ok(target) => target,
+            Err(error) => return Err(error.into_error(Some(request))),
         };
-        outcome.address = Some(address);
-        let target = Target {
-            address,
-            transport: transport.clone(),
-            protocol: self.protocol,
-            connect_timeout: self.of.connect_timeout,
-        };
+        outcome.address = Some(target.address);
         via.upstreams.send(&target, request).await
     }
 }
@@ -343,22 +325,6 @@ fn backoff(attempts: u32) -> Duration {
     let ceiling = BACKOFF * 2_u32.saturating_pow(attempts).saturating_sub(1).min(10);
     let ceiling = u64::try_from(ceiling.as_micros()).unwrap_or(u64::MAX);
     Duration::from_micros(random::number().checked_rem(ceiling).unwrap_or(0))
-}
-
-/// What to speak with an endpoint: mesh peers agree by ALPN, others get what the port is declared to speak.
-fn protocol_for<B>(cluster: &Cluster, request: &Request<B>) -> UpstreamProtocol {
-    if wants_upgrade(request.headers()).is_some() {
-        return UpstreamProtocol::Http1;
-    }
-    match (cluster.transport, cluster.protocol) {
-        (policies::cluster::Transport::Mesh, _) if is_grpc(request.headers()) => {
-            UpstreamProtocol::Http2
-        }
-        (policies::cluster::Transport::Plaintext, Protocol::Http2 | Protocol::Grpc) => {
-            UpstreamProtocol::Http2
-        }
-        _ => UpstreamProtocol::Auto,
-    }
 }
 
 #[cfg(test)]

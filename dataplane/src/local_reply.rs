@@ -194,9 +194,10 @@ impl LocalReply {
 
     /// 503 when no connection came about, 502 when the peer is bad: wrong identity, broken TLS or protocol,
     /// no response. The cause stays in the log.
-    pub const fn upstream(kind: UpstreamErrorKind) -> Self {
+    pub fn upstream(kind: UpstreamErrorKind) -> Self {
         use UpstreamErrorKind as Kind;
         let (status, body) = match kind {
+            Kind::Overflow => return Self::overflow(),
             Kind::NoIdentity => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "no workload certificate yet: this proxy cannot prove who it is",

@@ -5,7 +5,7 @@ mod status;
 
 use std::io;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use policies::diagnostic::Diagnostic;
@@ -42,6 +42,9 @@ pub enum RejectionReason {
     /// The documents have errors; every finding, warnings too.
     Invalid(Arc<[Diagnostic]>),
 }
+
+/// How long changes of names are collected.
+const TOGETHER: Duration = Duration::from_millis(50);
 
 /// What operators read about [`RejectionReason::AllGone`].
 const ALL_GONE: &str = "every policy document is gone at once, as when a mount is lost; restart to run without policies";
@@ -84,6 +87,8 @@ struct Inner {
     /// What it read last, for the next edition.
     loader: Mutex<Loader>,
     state: Published<PolicyState>,
+    /// Held while a generation is built and published: one is made from the one before.
+    applying: Mutex<()>,
     metrics: StoreMetrics,
     trigger: Option<ReloadTrigger>,
 }
@@ -103,8 +108,10 @@ impl PolicyStore {
         registry: &Registry,
     ) -> Result<Self, PolicyStoreError> {
         let watch = source.watch().map_err(PolicyStoreError::Watch)?;
+        context.resolver.register(registry)?;
         let store = Self::new(context, Some(watch.trigger()), registry)?;
         tokio::spawn(store.clone().follow(watch));
+        tokio::spawn(store.clone().follow_names());
         Ok(store)
     }
 
@@ -124,6 +131,7 @@ impl PolicyStore {
             context,
             loader: Mutex::default(),
             state,
+            applying: Mutex::default(),
             metrics,
             trigger,
         })))
@@ -177,6 +185,7 @@ impl PolicyStore {
     /// Builds and publishes one edition. Whether it is in force now.
     pub fn apply(&self, edition: Result<Edition, DocumentsError>) -> bool {
         let inner = &*self.0;
+        let _applying = inner.applying.lock();
         let before = self.state();
         let previous = before.snapshot.as_deref();
         let id = edition.as_ref().ok().map(|edition| edition.id);
@@ -184,6 +193,10 @@ impl PolicyStore {
             Ok((snapshot, edition)) => {
                 announce(&snapshot, previous);
                 inner.metrics.accepted(&snapshot);
+                inner
+                    .context
+                    .resolver
+                    .follow(snapshot.names.iter().cloned());
                 inner.state.store(Arc::new(PolicyState {
                     snapshot: Some(Arc::new(snapshot)),
                     edition: Some(Arc::new(edition)),
@@ -205,6 +218,35 @@ impl PolicyStore {
                     rejected: Some(rejection),
                 }));
                 false
+            }
+        }
+    }
+
+    /// Builds the documents in force once more: something that they name has changed, as the addresses of a name.
+    fn rebuild(&self) {
+        let inner = &*self.0;
+        let _applying = inner.applying.lock();
+        let before = self.state();
+        let (Some(previous), Some(edition)) = (&before.snapshot, &before.edition) else {
+            return;
+        };
+        match self.build(Ok(Edition::clone(edition)), Some(previous)) {
+            Ok((snapshot, edition)) => {
+                tracing::debug!(generation = snapshot.generation, "endpoints moved");
+                inner.state.store(Arc::new(PolicyState {
+                    snapshot: Some(Arc::new(snapshot)),
+                    edition: Some(Arc::new(edition)),
+                    rejected: before.rejected.clone(),
+                }));
+            }
+            // The same documents were good; a file that they name is not any more.
+            Err(reason) => {
+                let rejection = Rejection {
+                    at: SystemTime::now(),
+                    edition: Some(edition.id),
+                    reason,
+                };
+                rejection.log(Some(previous.generation));
             }
         }
     }
@@ -231,6 +273,22 @@ impl PolicyStore {
             let store = self.clone();
             // Compiling a large set takes milliseconds; it must not hold up connections.
             if let Err(error) = tokio::task::spawn_blocking(move || store.apply(edition)).await {
+                tracing::error!(%error, "the policy documents could not be compiled");
+            }
+        }
+    }
+}
+
+impl PolicyStore {
+    /// Follows the names of endpoints: an address that comes or goes is an endpoint that comes or goes.
+    async fn follow_names(self) {
+        let mut changes = self.context().resolver.changes();
+        while changes.changed().await.is_ok() {
+            // Names that change together make one generation.
+            tokio::time::sleep(TOGETHER).await;
+            changes.mark_unchanged();
+            let store = self.clone();
+            if let Err(error) = tokio::task::spawn_blocking(move || store.rebuild()).await {
                 tracing::error!(%error, "the policy documents could not be compiled");
             }
         }

@@ -1,21 +1,33 @@
-//! Endpoints given as DNS names: resolved in the background, remembered, never in the way of IP addresses.
+//! Endpoints given as DNS names: resolved in the background for as long as their answers hold, remembered when a look-up
+//! fails, never in the way of IP addresses.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+mod answer;
+mod dns;
+mod metrics;
+#[cfg(test)]
+mod tests;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use policies::cluster::EndpointAddress;
+use prometheus::Registry;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
-/// How long an answer counts as fresh; afterwards it is used while a new one is fetched.
-const FRESH: Duration = Duration::from_secs(30);
-/// How long a failed look-up is believed.
+use answer::{Answer, Name};
+use dns::Dns;
+use metrics::DnsMetrics;
+
+/// How long a failed look-up is believed by requests.
 const FAILED: Duration = Duration::from_secs(1);
-/// The longest look-up.
-const LOOKUP: Duration = Duration::from_secs(5);
+/// The pause after a failed look-up in the background.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// A name that could not be resolved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,39 +39,62 @@ pub struct ResolveError {
     pub cause: Arc<str>,
 }
 
-#[derive(Debug)]
-struct Answer {
-    at: Instant,
-    addresses: Arc<[SocketAddr]>,
+type Names = HashMap<Arc<str>, Arc<Name>>;
+
+struct Inner {
+    dns: Dns,
+    /// INVARIANT: names come from policy documents, so the table is as bounded as they are.
+    names: ArcSwap<Names>,
+    editing: Mutex<()>,
+    followed: Mutex<HashSet<Arc<str>>>,
+    /// Counts changes of addresses of followed names.
+    changes: watch::Sender<u64>,
+    metrics: DnsMetrics,
 }
 
-#[derive(Debug)]
-struct Failure {
-    at: Instant,
-    error: ResolveError,
+/// The resolver of one process; cheap to clone. Asks the name servers of `/etc/resolv.conf`, after `/etc/hosts`.
+#[derive(Clone)]
+pub struct Resolver(Arc<Inner>);
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver")
+            .field("names", &self.0.names.load().len())
+            .finish_non_exhaustive()
+    }
 }
 
-/// What is known of one name and port.
-#[derive(Debug, Default)]
-struct Name {
-    /// The last good answer; kept when later look-ups fail.
-    answer: ArcSwapOption<Answer>,
-    failure: ArcSwapOption<Failure>,
-    refreshing: AtomicBool,
-    /// One look-up at a time for requests that must wait.
-    lookup: tokio::sync::Mutex<()>,
-}
-
-type Names = HashMap<(Arc<str>, u16), Arc<Name>>;
-
-/// The resolver of one process; cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct Resolver {
-    names: Arc<ArcSwap<Names>>,
-    editing: Arc<Mutex<()>>,
+impl Default for Resolver {
+    fn default() -> Self {
+        Self::new(Dns::system())
+    }
 }
 
 impl Resolver {
+    /// A resolver that asks these servers instead of the system's.
+    pub fn with_servers(servers: &[SocketAddr]) -> Self {
+        Self::new(Dns::servers(servers))
+    }
+
+    fn new(dns: Dns) -> Self {
+        Self(Arc::new(Inner {
+            dns,
+            names: ArcSwap::default(),
+            editing: Mutex::default(),
+            followed: Mutex::default(),
+            changes: watch::Sender::new(0),
+            metrics: DnsMetrics::new(),
+        }))
+    }
+
+    /// Shows look-ups and how stale answers are as `portcullis_dns_*`.
+    ///
+    /// # Errors
+    /// When metrics of these names are registered already.
+    pub fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        self.0.metrics.register(registry)
+    }
+
     /// The address of an endpoint; `turn` spreads the calls over several addresses of one name.
     ///
     /// IP addresses are answered at once. A name waits for its first look-up only.
@@ -71,30 +106,56 @@ impl Resolver {
         match endpoint {
             EndpointAddress::Socket(address) => Ok(*address),
             EndpointAddress::Name { host, port } => {
-                let addresses = self.addresses(host, *port).await?;
+                let addresses = self.addresses(host).await?;
                 let at = turn.checked_rem(addresses.len()).unwrap_or(0);
-                addresses.get(at).copied().ok_or_else(|| ResolveError {
+                let found = addresses.get(at).ok_or_else(|| ResolveError {
                     name: Arc::clone(host),
                     cause: "no address".into(),
-                })
+                })?;
+                Ok(SocketAddr::new(*found, *port))
             }
         }
     }
 
-    async fn addresses(
-        &self,
-        host: &Arc<str>,
-        port: u16,
-    ) -> Result<Arc<[SocketAddr]>, ResolveError> {
-        let name = self.name(host, port);
+    /// The last good answer for a name, in its order; none before there is one.
+    pub fn known(&self, name: &str) -> Option<Arc<[IpAddr]>> {
+        let names = self.0.names.load();
+        let answer = names.get(name)?.answer.load();
+        answer.as_ref().map(|answer| Arc::clone(&answer.addresses))
+    }
+
+    /// Keeps these names resolved from now on, and no others. Does nothing outside of a Tokio runtime.
+    pub fn follow(&self, names: impl IntoIterator<Item = Arc<str>>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let wanted: HashSet<Arc<str>> = names.into_iter().collect();
+        let mut followed = self.0.followed.lock();
+        for host in wanted.difference(&followed) {
+            let name = self.name(host);
+            runtime.spawn(keep(Arc::downgrade(&self.0), name, Arc::clone(host)));
+        }
+        for host in followed.difference(&wanted) {
+            self.0.metrics.forget(host);
+        }
+        *followed = wanted;
+    }
+
+    /// Counts how often the addresses of a followed name changed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    async fn addresses(&self, host: &Arc<str>) -> Result<Arc<[IpAddr]>, ResolveError> {
+        let name = self.name(host);
         if let Some(answer) = &*name.answer.load() {
-            if answer.at.elapsed() >= FRESH && !name.refreshing.swap(true, Ordering::AcqRel) {
-                let (name, host) = (Arc::clone(&name), Arc::clone(host));
+            if answer.is_over() && name.begin_refresh() {
+                let (inner, name) = (Arc::clone(&self.0), Arc::clone(&name));
+                let host = Arc::clone(host);
                 tokio::spawn(async move {
-                    if let Err(error) = look_up(&name, &host, port).await {
-                        tracing::warn!(%error, "keeping the last good addresses");
-                    }
-                    name.refreshing.store(false, Ordering::Release);
+                    // What went wrong is noted where it happened.
+                    drop(inner.look_up(&name, &host).await);
+                    name.end_refresh();
                 });
             }
             return Ok(Arc::clone(&answer.addresses));
@@ -103,106 +164,81 @@ impl Resolver {
         if let Some(answer) = &*name.answer.load() {
             return Ok(Arc::clone(&answer.addresses));
         }
-        if let Some(failure) = &*name.failure.load()
-            && failure.at.elapsed() < FAILED
-        {
-            return Err(failure.error.clone());
+        if let Some(error) = name.failed_within(FAILED) {
+            return Err(error);
         }
-        look_up(&name, host, port).await
+        let answer = self.0.look_up(&name, host).await?;
+        Ok(Arc::clone(&answer.addresses))
     }
 
-    fn name(&self, host: &Arc<str>, port: u16) -> Arc<Name> {
-        let key = (Arc::clone(host), port);
-        if let Some(name) = self.names.load().get(&key) {
+    fn name(&self, host: &Arc<str>) -> Arc<Name> {
+        if let Some(name) = self.0.names.load().get(host) {
             return Arc::clone(name);
         }
-        let _editing = self.editing.lock();
-        let current = self.names.load();
-        if let Some(name) = current.get(&key) {
+        let _editing = self.0.editing.lock();
+        let current = self.0.names.load();
+        if let Some(name) = current.get(host) {
             return Arc::clone(name);
         }
-        // INVARIANT: names come from policy documents, so the table is as bounded as they are.
         let mut names = Names::clone(&current);
         let name = Arc::<Name>::default();
-        names.insert(key, Arc::clone(&name));
-        self.names.store(Arc::new(names));
+        names.insert(Arc::clone(host), Arc::clone(&name));
+        self.0.names.store(Arc::new(names));
         name
     }
 }
 
-async fn look_up(
-    name: &Name,
-    host: &Arc<str>,
-    port: u16,
-) -> Result<Arc<[SocketAddr]>, ResolveError> {
-    let cause: Arc<str> =
-        match tokio::time::timeout(LOOKUP, tokio::net::lookup_host((&**host, port))).await {
-            Ok(Ok(found)) => {
-                let addresses: Arc<[SocketAddr]> = found.collect();
-                if !addresses.is_empty() {
-                    let answer = Answer {
-                        at: Instant::now(),
-                        addresses: Arc::clone(&addresses),
-                    };
-                    name.answer.store(Some(Arc::new(answer)));
-                    return Ok(addresses);
+impl Inner {
+    /// Asks, and notes what came of it. The last good answer outlives failures.
+    async fn look_up(&self, name: &Name, host: &Arc<str>) -> Result<Arc<Answer>, ResolveError> {
+        match self.dns.ask(host).await {
+            Ok(answer) => {
+                let answer = Arc::new(answer);
+                let before = name.answer.swap(Some(Arc::clone(&answer)));
+                self.metrics.answered(host);
+                if before.is_none_or(|before| !before.has_same_addresses(&answer)) {
+                    tracing::info!(name = %host, addresses = ?answer.addresses, "name resolved");
+                    if self.followed.lock().contains(host) {
+                        self.changes.send_modify(|changes| *changes += 1);
+                    }
                 }
-                "the name has no address".into()
+                Ok(answer)
             }
-            Ok(Err(error)) => error.to_string().into(),
-            Err(_elapsed) => "no answer in time".into(),
-        };
-    let error = ResolveError {
-        name: Arc::clone(host),
-        cause,
-    };
-    name.failure.store(Some(Arc::new(Failure {
-        at: Instant::now(),
-        error: error.clone(),
-    })));
-    Err(error)
+            Err(cause) => {
+                let error = ResolveError {
+                    name: Arc::clone(host),
+                    cause,
+                };
+                let since = name.answer.load().as_ref().map(|answer| answer.age());
+                self.metrics.failed(host, since);
+                if since.is_some() {
+                    tracing::warn!(%error, "keeping the last good addresses");
+                }
+                name.failed(error.clone());
+                Err(error)
+            }
+        }
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn name(host: &str) -> EndpointAddress {
-        EndpointAddress::Name {
-            host: host.into(),
-            port: 80,
+/// Keeps one name resolved for as long as it is followed.
+async fn keep(resolver: Weak<Inner>, name: Arc<Name>, host: Arc<str>) {
+    loop {
+        let Some(inner) = resolver.upgrade() else {
+            return;
+        };
+        if !inner.followed.lock().contains(&host) {
+            return;
         }
-    }
-
-    #[tokio::test]
-    async fn addresses_are_answered_at_once_and_names_are_remembered() {
-        let resolver = Resolver::default();
-        let literal: SocketAddr = "192.0.2.1:8080".parse().unwrap();
-        assert_eq!(
-            resolver
-                .address(&EndpointAddress::Socket(literal), 7)
-                .await
-                .unwrap(),
-            literal
-        );
-        assert!(resolver.names.load().is_empty());
-        for _ in 0..2 {
-            let found = resolver.address(&name("localhost"), 0).await.unwrap();
-            assert!(found.ip().is_loopback());
-        }
-        assert_eq!(resolver.names.load().len(), 1);
-    }
-
-    #[tokio::test]
-    async fn a_name_without_address_is_an_error() {
-        let error = Resolver::default()
-            .address(&name("no such name"), 0)
-            .await
-            .unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("cannot resolve `no such name`: ")
-        );
+        let again = {
+            // Requests that wait for the first answer share this look-up.
+            let _turn = name.lookup.lock().await;
+            match inner.look_up(&name, &host).await {
+                Ok(answer) => answer.until,
+                Err(_noted) => Instant::now() + RETRY,
+            }
+        };
+        drop(inner);
+        tokio::time::sleep_until(again).await;
     }
 }

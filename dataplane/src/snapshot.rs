@@ -1,13 +1,15 @@
 //! One consistent generation of everything that decides about a request.
 
+mod destination;
+
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use authz::jwt::TokenRules;
 use authz::{MtlsModes, PolicySet};
-use identity::SpiffeId;
-use policies::cluster::{self, Cluster, ClusterIndex, ClusterKey, ClusterSet};
+use policies::cluster::{ClusterIndex, ClusterKey, ClusterSet, Resolution};
 use policies::diagnostic::Diagnostic;
 use policies::listener::GatewayListeners;
 use policies::load::Loader;
@@ -22,7 +24,9 @@ use crate::checked::{Checked, check};
 use crate::clock;
 use crate::decisions::RuleUses;
 use crate::ext_authz::Providers;
-use crate::upstream::{Expected, Transport};
+use crate::resolve::Resolver;
+
+pub(crate) use destination::{Asked, Destination};
 
 /// The kind of proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +46,10 @@ pub struct ProxyContext {
     pub workload: Workload,
     /// The kind of proxy.
     pub role: Role,
+    /// Where the credentials are that documents name (`credentialName`): a gateway's directory.
+    pub credentials: Option<Arc<Path>>,
+    /// Who resolves the names of endpoints.
+    pub resolver: Resolver,
 }
 
 /// One generation: policy, routes and clusters that were written together. A request loads it once.
@@ -79,16 +87,11 @@ pub struct Snapshot {
     pub documents: usize,
     /// When it was built.
     pub loaded_at: SystemTime,
+    /// Who resolves the names of endpoints.
+    pub(crate) resolver: Resolver,
+    /// The names whose addresses are endpoints.
+    pub(crate) names: Box<[Arc<str>]>,
     destinations: Box<[Destination]>,
-}
-
-/// What requests to one cluster need, made once per generation.
-#[derive(Debug)]
-pub(crate) struct Destination {
-    /// Istio's cluster name, for logs.
-    pub(crate) name: Arc<str>,
-    /// By endpoint position.
-    pub(crate) transports: Box<[Transport]>,
 }
 
 impl Snapshot {
@@ -116,15 +119,28 @@ impl Snapshot {
             Role::Gateway => Proxy::Gateway { workload },
             Role::Sidecar => Proxy::Sidecar { workload },
         };
-        let compiled = RouteTable::compile(&documents, &registry, &mesh, proxy);
+        let mut compiled = RouteTable::compile(&documents, &registry, &mesh, proxy);
+        let resolver = context.resolver.clone();
+        let names = followed(&compiled.clusters);
+        compiled.clusters.resolve(|name| resolver.known(name));
         let listeners = match role {
             Role::Sidecar => None,
             Role::Gateway => Some(GatewayListeners::compile(&documents, workload, &mesh)),
         };
-        let destinations = compiled.clusters.iter();
-        let destinations = destinations
-            .map(|(_, cluster)| Destination::of(cluster))
+        let known = known(previous);
+        let destinations = compiled.clusters.iter().map(|(_, cluster)| {
+            let before = known.get(&cluster.key).and_then(|(_, before)| *before);
+            Destination::of(cluster, before, context.credentials.as_ref())
+        });
+        let (destinations, unusable): (Vec<_>, Vec<_>) = destinations.partition(Result::is_ok);
+        let unusable: Vec<Diagnostic> = unusable
+            .into_iter()
+            .filter_map(|unusable| unusable.err().map(|finding| *finding))
             .collect();
+        if !unusable.is_empty() {
+            return Err(diagnostics.into_iter().chain(unusable).collect());
+        }
+        let destinations = destinations.into_iter().filter_map(Result::ok).collect();
         let authz = PolicySet::compile(&documents, workload, &mesh);
         let mtls = MtlsModes::compile(&documents, workload, &mesh);
         Ok(Self {
@@ -145,7 +161,7 @@ impl Snapshot {
                 previous.map(|p| &p.rate_limits),
             ),
             limit_services: compiled.limit_services.into(),
-            live: carry(&compiled.clusters, previous),
+            live: carry(&compiled.clusters, &known),
             routes: compiled.routes,
             clusters: compiled.clusters,
             listeners,
@@ -153,6 +169,8 @@ impl Snapshot {
             documents: documents.len(),
             mesh,
             loaded_at: SystemTime::now(),
+            resolver,
+            names,
             destinations,
         })
     }
@@ -172,43 +190,35 @@ impl Snapshot {
     }
 }
 
-impl Destination {
-    fn of(cluster: &Cluster) -> Self {
-        let transports = cluster
-            .endpoints
-            .iter()
-            .map(|endpoint| match cluster.transport {
-                cluster::Transport::Plaintext => Transport::Plaintext,
-                // Checked at load; should one be missing nevertheless, nobody is accepted.
-                cluster::Transport::Mesh => {
-                    let expected = endpoint.expected.as_deref().map(SpiffeId::parse);
-                    Transport::Mesh(match expected {
-                        Some(Ok(id)) => Expected::one(id),
-                        Some(Err(_)) | None => Expected::any_of(Vec::new()),
-                    })
-                }
-            })
-            .collect();
-        Self {
-            name: cluster.key.to_string().into(),
-            transports,
-        }
-    }
+/// The names whose every address is an endpoint.
+fn followed(clusters: &ClusterSet) -> Box<[Arc<str>]> {
+    let all = clusters.iter().map(|(_, cluster)| cluster);
+    let balanced = all.filter(|cluster| cluster.resolution == Resolution::Dns);
+    balanced
+        .flat_map(|cluster| cluster.names().cloned())
+        .collect()
+}
+
+/// What the generation before knew of each cluster.
+type Known<'a> = HashMap<&'a ClusterKey, (Option<&'a Arc<Live>>, Option<&'a Destination>)>;
+
+fn known(previous: Option<&Snapshot>) -> Known<'_> {
+    let clusters = previous.map(|previous| {
+        let clusters = previous.clusters.iter();
+        clusters.map(|(index, cluster)| {
+            let known = (previous.live(index), previous.destination(index));
+            (&cluster.key, known)
+        })
+    });
+    clusters.into_iter().flatten().collect()
 }
 
 /// What is known about the endpoints of a cluster key lives on, so that a reload starts nothing anew.
-fn carry(clusters: &ClusterSet, previous: Option<&Snapshot>) -> Box<[Arc<Live>]> {
+fn carry(clusters: &ClusterSet, known: &Known<'_>) -> Box<[Arc<Live>]> {
     let now = clock::now();
-    let known: HashMap<&ClusterKey, &Arc<Live>> = previous
-        .map(|p| {
-            let live = p.clusters.iter();
-            live.filter_map(|(i, c)| Some((&c.key, p.live(i)?)))
-                .collect()
-        })
-        .unwrap_or_default();
     let carried = clusters.iter().map(|(_, cluster)| {
-        let before = known.get(&cluster.key).map(|live| &***live);
-        Arc::new(Live::new(cluster, before, now))
+        let before = known.get(&cluster.key).and_then(|(live, _)| *live);
+        Arc::new(Live::new(cluster, before.map(|live| &**live), now))
     });
     carried.collect()
 }

@@ -393,6 +393,8 @@ pub(crate) fn context(role: Role) -> ProxyContext {
             labels: BTreeMap::from([("app".to_owned(), "order-service".to_owned())]),
         },
         role,
+        credentials: None,
+        resolver: crate::resolve::Resolver::default(),
     }
 }
 

@@ -73,6 +73,8 @@ fn snapshot(documents: &str) -> std::sync::Arc<Snapshot> {
             labels: BTreeMap::new(),
         },
         role: Role::Sidecar,
+        credentials: None,
+        resolver: dataplane::resolve::Resolver::default(),
     };
     let store = PolicyStore::fixed(context, &Registry::new()).unwrap();
     let files = vec![SourceFile::new("authz.yaml", documents)];

@@ -35,6 +35,8 @@ fn a_plain_allowance_allocates_nothing() {
             labels: BTreeMap::new(),
         },
         role: Role::Sidecar,
+        credentials: None,
+        resolver: dataplane::resolve::Resolver::default(),
     };
     let registry = Registry::new();
     let store = PolicyStore::fixed(context, &registry).unwrap();

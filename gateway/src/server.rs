@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use dataplane::decisions::Decisions;
 use dataplane::ext_authz::ExtAuthz;
 use dataplane::identity_status;
+use dataplane::resolve::Resolver;
 use dataplane::telemetry::{AccessLog, LogTarget, RequestMetrics};
 use dataplane::tokens::Tokens;
 use dataplane::upstream::Limits;
@@ -209,6 +210,8 @@ impl GatewayService {
                 labels: workload.labels.clone(),
             },
             role: Role::Gateway,
+            credentials: self.config.credentials.as_deref().map(Arc::from),
+            resolver: Resolver::default(),
         }
     }
 

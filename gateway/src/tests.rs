@@ -127,6 +127,8 @@ pub(super) async fn start_with(documents: &str, access: Access, rules: EdgeRules
             labels: workload.labels,
         },
         role: Role::Gateway,
+        credentials: None,
+        resolver: dataplane::resolve::Resolver::default(),
     };
     let policies = PolicyStore::fixed(context, &registry).unwrap();
     apply(&policies, upstream, documents);

@@ -26,6 +26,8 @@ pub mod key;
 #[cfg(feature = "tls")]
 pub mod material;
 #[cfg(feature = "tls")]
+pub mod origination;
+#[cfg(feature = "tls")]
 pub mod peer_of;
 #[cfg(feature = "tls")]
 mod profile;

@@ -2,8 +2,11 @@
 
 mod build;
 mod effective;
+mod pool;
 pub(crate) mod providers;
+mod resolution;
 mod rules;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,12 +14,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use crate::document::Protocol;
+pub use crate::document::{H2Upgrade, Http2KeepAlive, Protocol, Resolution, TcpKeepalive};
 pub(crate) use build::{ClusterBuilder, transport};
 pub(crate) use effective::Effective;
+pub use pool::PoolSettings;
 pub(crate) use rules::Rules;
+pub use tls::{ClientCredential, TlsSettings, Verification};
 
-use crate::document::Locality;
+use crate::document::{Locality, Spanned};
 use crate::resilience::Settings;
 use crate::source::Location;
 
@@ -65,8 +70,19 @@ pub struct Cluster {
     pub endpoints: Box<[Endpoint]>,
     /// How connections are protected.
     pub transport: Transport,
+    /// What servers outside of the mesh are asked for and proved; there under [`Transport::Tls`] only.
+    pub tls: Option<Spanned<Arc<TlsSettings>>>,
+    /// Under [`Transport::Mesh`]: who may answer instead of each endpoint's own identity, if anybody is named
+    /// (`subjectAltNames`).
+    pub identities: Arc<[Arc<str>]>,
+    /// Under [`Transport::Mesh`]: the name that is asked for, as Istio's sidecars do: `outbound_.8080_.v1_.host`.
+    pub sni: Arc<str>,
+    /// How names of endpoints become addresses.
+    pub resolution: Resolution,
     /// What is spoken with the endpoints, `h2UpgradePolicy` applied.
     pub protocol: Protocol,
+    /// The limits of its connections.
+    pub pool: PoolSettings,
     /// The limit for TCP and TLS connect together; 10 s if no document says otherwise.
     pub connect_timeout: Duration,
     /// Balancing, breakers and limits (DestinationRule: the rule, its subset and its port together).
@@ -93,6 +109,8 @@ pub enum Transport {
     Plaintext,
     /// mTLS; every endpoint has an expected identity.
     Mesh,
+    /// TLS to a server outside of the mesh ([`Cluster::tls`]).
+    Tls,
 }
 
 /// One place where a service listens.
@@ -108,7 +126,7 @@ pub struct Endpoint {
     pub weight: u32,
     /// The workload behind it, for metrics.
     pub workload: EndpointWorkload,
-    /// The SPIFFE ID that it must prove under [`Transport::Mesh`]; none under [`Transport::Plaintext`].
+    /// The SPIFFE ID that it must prove under [`Transport::Mesh`]; none under the others.
     pub expected: Option<Arc<str>>,
     /// Where it is declared.
     pub at: Location,

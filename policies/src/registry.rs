@@ -13,7 +13,7 @@ pub use crate::document::{MeshLocation, Protocol, Resolution};
 
 use crate::cluster::Endpoint;
 use crate::diagnostic::Diagnostic;
-use crate::document::DocumentSet;
+use crate::document::{DocumentSet, Spanned};
 use crate::host::HostPattern;
 use crate::mesh::Mesh;
 use crate::source::Location;
@@ -47,6 +47,8 @@ pub struct Service {
     pub location: MeshLocation,
     /// How its endpoints are found.
     pub resolution: Resolution,
+    /// What one of its servers' certificates has to be for, when it is reached by TLS (`subjectAltNames`).
+    pub subject_alt_names: Arc<[Spanned<String>]>,
     /// Its endpoints; their port is chosen per service port, see [`ServiceEndpoint`].
     pub endpoints: Vec<ServiceEndpoint>,
     /// Where it is declared.

@@ -104,6 +104,8 @@ fn build(
         mesh: config.mesh.clone(),
         workload: config.workload.clone(),
         role: Role::Sidecar,
+        credentials: None,
+        resolver: dataplane::resolve::Resolver::default(),
     };
     let registry = metrics.registry();
     let documents = DocumentSource::new(config.policies.clone());

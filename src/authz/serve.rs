@@ -130,6 +130,8 @@ impl Serve {
                 labels,
             },
             role: Role::Sidecar,
+            credentials: None,
+            resolver: dataplane::resolve::Resolver::default(),
         })
     }
 }

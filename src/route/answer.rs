@@ -186,6 +186,7 @@ fn clusters(compiled: &Compiled, weighted: &WeightedClusters) -> Vec<FoundCluste
             share_percent: f64::from(one.weight) * 100.0 / f64::from(total.max(1)),
             transport: match transport {
                 Transport::Mesh => "mTLS",
+                Transport::Tls => "TLS",
                 Transport::Plaintext => "plaintext",
             },
             at: at.to_string(),

@@ -7,7 +7,7 @@ use policies::cluster::ClusterIndex;
 
 use super::{CONNECT_RETRIES, Forwarder, Outcome, backoff, pick};
 use crate::body::RequestBody;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Asked, Snapshot};
 use crate::telemetry::ResponseFlags;
 use crate::upstream::{DialError, OpaqueStream, UpstreamErrorKind};
 
@@ -81,22 +81,17 @@ impl<B: RequestBody> Forwarder<B> {
             if tried.contains(&position) {
                 tokio::time::sleep(backoff(outcome.attempts)).await;
             }
-            let (Some(endpoint), Some(transport)) = (
-                of.endpoints.get(position),
-                destination.transports.get(position),
-            ) else {
-                return Err(Unopened::NoEndpoint);
-            };
             outcome.attempts += 1;
             outcome.endpoint = Some(position);
             let turn = usize::try_from(outcome.attempts).unwrap_or_default();
-            let dialled = match self.resolver.address(&endpoint.address, turn).await {
-                Ok(address) => {
-                    outcome.address = Some(address);
-                    let limit = of.connect_timeout;
-                    self.upstreams.connect(address, transport, limit).await
+            let (resolver, asked) = (&snapshot.resolver, Asked::opaque());
+            let target = destination.target(of, position, turn, resolver, &asked);
+            let dialled = match target.await {
+                Ok(target) => {
+                    outcome.address = Some(target.address);
+                    self.upstreams.connect(&target).await
                 }
-                Err(error) => Err(DialError::new(UpstreamErrorKind::Resolve, error)),
+                Err(error) => Err(error),
             };
             let error = match dialled {
                 Ok(stream) => {

@@ -125,7 +125,8 @@ async fn a_cluster_without_endpoints_is_unhealthy() {
     let attempts = Attempts {
         of,
         destination,
-        protocol: UpstreamProtocol::Auto,
+        resolver: &snapshot.resolver,
+        protocol: None,
     };
     let mut outcome = Outcome::default();
     let reply = attempts

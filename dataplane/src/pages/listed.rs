@@ -160,8 +160,10 @@ pub(super) fn cluster(snapshot: &Snapshot, position: usize) -> Option<Value> {
         "subset": key.subset.as_deref(),
         "transport": match transport {
             Transport::Mesh => "mTLS",
+            Transport::Tls => "TLS",
             Transport::Plaintext => "plaintext",
         },
+        "connections": snapshot.destination(index).map(|d| d.connections.status()),
         "protocol": protocol.as_str(),
         "connectTimeout": seconds(*connect_timeout),
         "at": at.to_string(),

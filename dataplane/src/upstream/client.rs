@@ -32,7 +32,7 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Streams on one HTTP/2 connection, when the peer allows more.
     pub max_streams_per_connection: usize,
-    /// HTTP/2 connections per target; above it requests queue on the least busy one.
+    /// HTTP/2 connections per target; above it requests wait until one has a place.
     pub max_shared_per_target: usize,
     /// How often a busy HTTP/2 connection is pinged (RFC 9113 §6.7).
     pub ping_interval: Duration,
@@ -231,7 +231,7 @@ impl<B: RequestBody> Upstreams<B> {
         let upload = request.body().state().cloned();
         let mut replays = 0;
         loop {
-            let lease = match pool.lease().await {
+            let lease = match pool.lease(target.connect_timeout).await {
                 Ok(lease) => lease,
                 Err(error) => {
                     return Err(error.into_error(Some(request.map(Upload::into_inner))));
@@ -330,6 +330,7 @@ impl<B> Inner<B> {
         match transport {
             Transport::Plaintext => Some(0),
             Transport::Mesh(_) => Some(self.reader.generation()).filter(|g| *g != 0),
+            Transport::Tls(origination) => Some(origination.generation()),
         }
     }
 

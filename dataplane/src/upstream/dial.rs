@@ -10,10 +10,14 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use identity::dial::{ExpectedServer, client_config, server_name};
 use identity::material::MaterialReader;
+use policies::cluster::TcpKeepalive;
+use rustix::net::sockopt;
+use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::client::{Counts, Limits};
+use super::connections::Slot;
 use super::error::{DialError, UpstreamErrorKind, exchange_kind, one_line};
 use super::io::Io;
 use super::target::{Target, Transport, UpstreamProtocol};
@@ -47,9 +51,18 @@ pub(super) enum Dialled<B> {
 /// What a pool needs to open connections.
 pub(super) struct Dialer {
     target: Target,
-    tls: Option<TlsConnector>,
+    tls: Tls,
     limits: Limits,
     counts: Arc<Counts>,
+}
+
+/// What handshakes of one target are configured with.
+enum Tls {
+    None,
+    /// It reads the material in force at each handshake.
+    Mesh(Arc<ClientConfig>),
+    /// The transport's files as they are at each handshake.
+    Origination,
 }
 
 impl Dialer {
@@ -60,15 +73,11 @@ impl Dialer {
         counts: Arc<Counts>,
     ) -> Self {
         let tls = match &target.transport {
-            Transport::Plaintext => None,
+            Transport::Plaintext => Tls::None,
+            Transport::Tls(_) => Tls::Origination,
             Transport::Mesh(expected) => {
-                let alpn: &[&[u8]] = match target.protocol {
-                    UpstreamProtocol::Auto => &[b"h2", b"http/1.1"],
-                    UpstreamProtocol::Http1 => &[b"http/1.1"],
-                    UpstreamProtocol::Http2 => &[b"h2"],
-                };
                 let expected = ExpectedServer::AnyOf(Arc::clone(expected.ids()));
-                Some(TlsConnector::from(client_config(reader, expected, alpn)))
+                Tls::Mesh(client_config(reader, expected, alpn(target.protocol)))
             }
         };
         Self {
@@ -83,27 +92,38 @@ impl Dialer {
         &self.target
     }
 
-    pub(super) async fn dial<B: RequestBody>(&self) -> Result<Dialled<B>, DialError> {
-        let Target {
-            address,
-            connect_timeout,
-            ..
-        } = self.target;
-        counted(&self.counts, address, connect_timeout, self.open()).await
+    /// A new connection, which counts as open until it ends.
+    pub(super) async fn dial<B: RequestBody>(
+        &self,
+        slot: Slot,
+        limit: Duration,
+    ) -> Result<Dialled<B>, DialError> {
+        counted(&self.counts, self.target.address, limit, self.open(slot)).await
     }
 
-    async fn open<B: RequestBody>(&self) -> Result<Dialled<B>, DialError> {
+    async fn open<B: RequestBody>(&self, slot: Slot) -> Result<Dialled<B>, DialError> {
         let (io, h2) = self.connect().await?;
         if h2 {
-            self.start_http2(io).await
+            self.start_http2(io, slot).await
         } else {
-            self.start_http1(io).await
+            self.start_http1(io, slot).await
         }
+    }
+
+    fn connector(&self) -> Option<TlsConnector> {
+        let config = match (&self.tls, &self.target.transport) {
+            (Tls::Mesh(config), _) => Arc::clone(config),
+            (Tls::Origination, Transport::Tls(origination)) => {
+                origination.client_config(alpn(self.target.protocol))
+            }
+            (Tls::None | Tls::Origination, _) => return None,
+        };
+        Some(TlsConnector::from(config))
     }
 
     /// The byte stream, and whether HTTP/2 is to be spoken on it.
     async fn connect(&self) -> Result<(Io, bool), DialError> {
-        let io = connect(self.target.address, self.tls.as_ref()).await?;
+        let io = connect(&self.target, self.connector().as_ref()).await?;
         let Some(session) = io.session() else {
             return Ok((io, self.target.protocol == UpstreamProtocol::Http2));
         };
@@ -121,7 +141,11 @@ impl Dialer {
         Ok((io, h2))
     }
 
-    async fn start_http1<B: RequestBody>(&self, io: Io) -> Result<Dialled<B>, DialError> {
+    async fn start_http1<B: RequestBody>(
+        &self,
+        io: Io,
+        slot: Slot,
+    ) -> Result<Dialled<B>, DialError> {
         let (sender, connection) = http1::Builder::new()
             .handshake(TokioIo::new(io))
             .await
@@ -134,17 +158,24 @@ impl Dialer {
                     "upstream HTTP/1.1 connection ended"
                 );
             }
-            drop(open);
+            drop((open, slot));
         });
         Ok(Dialled::H1(sender))
     }
 
-    async fn start_http2<B: RequestBody>(&self, io: Io) -> Result<Dialled<B>, DialError> {
+    async fn start_http2<B: RequestBody>(
+        &self,
+        io: Io,
+        slot: Slot,
+    ) -> Result<Dialled<B>, DialError> {
+        let settings = self.target.connections.settings();
+        let pings = settings.http2_keep_alive.unwrap_or_default();
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .keep_alive_interval(self.limits.ping_interval)
-            .keep_alive_timeout(self.limits.ping_timeout)
-            .keep_alive_while_idle(false)
+            .keep_alive_interval(pings.interval.unwrap_or(self.limits.ping_interval))
+            .keep_alive_timeout(pings.timeout.unwrap_or(self.limits.ping_timeout))
+            // Asked for by a document, pings are to find dead connections before a request does.
+            .keep_alive_while_idle(pings.interval.is_some())
             // No stream before the peer said how many it takes: it would refuse those above its limit.
             .initial_max_send_streams(UNKNOWN)
             .handshake(TokioIo::new(io))
@@ -181,7 +212,7 @@ impl Dialer {
                 let kind = exchange_kind(&error, false);
                 drop(told.ending.set(DialError::new(kind, cause)));
             }
-            drop(open);
+            drop((open, slot));
         });
         Ok(Dialled::H2(sender, driven))
     }
@@ -208,24 +239,54 @@ pub(super) async fn counted<T>(
     outcome
 }
 
-/// The byte stream to an address: TCP, and TLS on it.
-pub(super) async fn connect(
-    address: SocketAddr,
-    tls: Option<&TlsConnector>,
-) -> Result<Io, DialError> {
-    let tcp = TcpStream::connect(address)
-        .await
-        .map_err(|e| DialError::from_io(&e, UpstreamErrorKind::Connect))?;
-    tcp.set_nodelay(true)
-        .map_err(|e| DialError::from_io(&e, UpstreamErrorKind::Connect))?;
+/// The byte stream to a target: TCP, and TLS on it.
+pub(super) async fn connect(target: &Target, tls: Option<&TlsConnector>) -> Result<Io, DialError> {
+    let failed = |error| DialError::from_io(&error, UpstreamErrorKind::Connect);
+    let tcp = TcpStream::connect(target.address).await.map_err(failed)?;
+    tcp.set_nodelay(true).map_err(failed)?;
+    if let Some(keepalive) = target.connections.settings().tcp_keepalive {
+        keep_alive(&tcp, keepalive).map_err(|errno| failed(errno.into()))?;
+    }
     let Some(tls) = tls else {
         return Ok(Io::Plain(tcp));
     };
+    let name = target.server_name.clone().unwrap_or_else(server_name);
     let stream = tls
-        .connect(server_name(), tcp)
+        .connect(name, tcp)
         .await
         .map_err(|e| DialError::from_io(&e, UpstreamErrorKind::Tls))?;
     Ok(Io::Tls(Box::new(stream)))
+}
+
+/// The probes of `tcpKeepalive`; the system's settings where it says nothing.
+fn keep_alive(tcp: &TcpStream, keepalive: TcpKeepalive) -> rustix::io::Result<()> {
+    let TcpKeepalive {
+        probes,
+        time,
+        interval,
+    } = keepalive;
+    // The kernel counts in seconds, from 1.
+    let seconds = |time: Duration| time.max(Duration::from_secs(1));
+    sockopt::set_socket_keepalive(tcp, true)?;
+    if let Some(time) = time {
+        sockopt::set_tcp_keepidle(tcp, seconds(time))?;
+    }
+    if let Some(interval) = interval {
+        sockopt::set_tcp_keepintvl(tcp, seconds(interval))?;
+    }
+    if let Some(probes) = probes.filter(|probes| *probes > 0) {
+        sockopt::set_tcp_keepcnt(tcp, probes)?;
+    }
+    Ok(())
+}
+
+/// The protocols that are offered in the handshake.
+const fn alpn(protocol: UpstreamProtocol) -> &'static [&'static [u8]] {
+    match protocol {
+        UpstreamProtocol::Auto => &[b"h2", b"http/1.1"],
+        UpstreamProtocol::Http1 => &[b"http/1.1"],
+        UpstreamProtocol::Http2 => &[b"h2"],
+    }
 }
 
 fn premature_end(ended: hyper::Result<()>) -> DialError {

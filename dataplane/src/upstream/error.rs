@@ -11,6 +11,8 @@ use crate::telemetry::ResponseFlags;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum UpstreamErrorKind {
+    /// A limit of the cluster's connections is reached (`connectionPool`): nothing was sent.
+    Overflow,
     /// The endpoint's name has no address.
     Resolve,
     /// TCP could not connect: refused, unreachable.
@@ -46,6 +48,7 @@ impl UpstreamErrorKind {
     /// The response flag that the access log and the metrics show.
     pub const fn flags(self) -> ResponseFlags {
         match self {
+            Self::Overflow => ResponseFlags::UPSTREAM_OVERFLOW,
             Self::Resolve
             | Self::Connect
             | Self::ConnectTimeout
@@ -62,6 +65,7 @@ impl UpstreamErrorKind {
     /// Envoy-style response code detail.
     pub const fn details(self) -> &'static str {
         match self {
+            Self::Overflow => "upstream_reset_before_response_started{overflow}",
             Self::Resolve => "upstream_reset_before_response_started{dns_resolution_failure}",
             Self::Connect => "upstream_reset_before_response_started{remote_connection_failure}",
             Self::ConnectTimeout => "upstream_reset_before_response_started{connection_timeout}",
@@ -79,6 +83,7 @@ impl UpstreamErrorKind {
 impl fmt::Display for UpstreamErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Overflow => "too many connections or waiting requests",
             Self::Resolve => "the endpoint's name has no address",
             Self::Connect => "cannot connect",
             Self::ConnectTimeout => "connecting took too long",
@@ -162,7 +167,7 @@ impl DialError {
         Self::new(tls.map_or(otherwise, tls_kind), error)
     }
 
-    pub(super) fn into_error<B>(self, request: Option<Request<B>>) -> UpstreamError<B> {
+    pub(crate) fn into_error<B>(self, request: Option<Request<B>>) -> UpstreamError<B> {
         let error = UpstreamError::new(self.kind, self.cause);
         match request {
             Some(request) => error.with_request(request),

@@ -1,22 +1,25 @@
 //! Connections for bytes that nobody looks into: dialled one by one, never pooled.
 
+mod bounds;
+
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use identity::dial::{ExpectedServer, client_config};
 use identity::peer_of::ConnectionPeer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 
+use bounds::Bounds;
+
 use super::client::Upstreams;
+use super::connections::Slot;
 use super::dial::{connect, counted};
 use super::error::{DialError, UpstreamErrorKind};
 use super::io::Io;
-use super::target::Transport;
+use super::target::{Target, Transport};
 use crate::body::RequestBody;
 
 /// What Istio's proxies offer for TCP inside mutual TLS; by it a PERMISSIVE port tells the mesh from an application's own
@@ -28,6 +31,8 @@ const ALPN: &[u8] = b"istio";
 pub struct OpaqueStream {
     io: Io,
     peer: Option<ConnectionPeer>,
+    bounds: Bounds,
+    _slot: Slot,
 }
 
 impl OpaqueStream {
@@ -44,18 +49,16 @@ impl OpaqueStream {
 }
 
 impl<B: RequestBody> Upstreams<B> {
-    /// Opens a connection of its own to `address`, for bytes as they are.
-    pub async fn connect(
-        &self,
-        address: SocketAddr,
-        transport: &Transport,
-        limit: Duration,
-    ) -> Result<OpaqueStream, DialError> {
+    /// Opens a connection of its own to `target`, for bytes as they are; its protocol does not matter.
+    ///
+    /// It is never waited for: with as many connections as `maxConnections` allows it is refused.
+    pub async fn connect(&self, target: &Target) -> Result<OpaqueStream, DialError> {
+        let slot = target.connections.opaque_slot()?;
         // Before the handshake: roots that change meanwhile are noticed by the first question whether the peer is
         // trusted still.
         let reader = self.material();
         let trust_generation = reader.trust_generation();
-        let tls = match transport {
+        let tls = match &target.transport {
             Transport::Plaintext => None,
             Transport::Mesh(_) if reader.generation() == 0 => {
                 return Err(DialError::new(
@@ -68,15 +71,27 @@ impl<B: RequestBody> Upstreams<B> {
                 let config = client_config(reader, expected, &[ALPN]);
                 Some(TlsConnector::from(config))
             }
+            // What is spoken inside is not known, so nothing is offered.
+            Transport::Tls(origination) => Some(TlsConnector::from(origination.client_config(&[]))),
         };
-        let dial = connect(address, tls.as_ref());
-        let io = counted(self.counters(), address, limit, dial).await?;
-        let peer = io
-            .session()
-            .map(|session| ConnectionPeer::server(session, trust_generation))
-            .transpose()
-            .map_err(|error| DialError::new(UpstreamErrorKind::Identity, error))?;
-        Ok(OpaqueStream { io, peer })
+        let dial = connect(target, tls.as_ref());
+        let limit = target.connect_timeout;
+        let io = counted(self.counters(), target.address, limit, dial).await?;
+        let peer = match &target.transport {
+            Transport::Mesh(_) => io
+                .session()
+                .map(|session| ConnectionPeer::server(session, trust_generation))
+                .transpose()
+                .map_err(|error| DialError::new(UpstreamErrorKind::Identity, error))?,
+            Transport::Plaintext | Transport::Tls(_) => None,
+        };
+        let bounds = Bounds::new(&target.connections.settings());
+        Ok(OpaqueStream {
+            io,
+            peer,
+            bounds,
+            _slot: slot,
+        })
     }
 }
 
@@ -86,7 +101,16 @@ impl AsyncRead for OpaqueStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+        match Pin::new(&mut self.io).poll_read(cx, buffer) {
+            Poll::Pending => match self.bounds.poll_end(cx) {
+                Poll::Ready(end) => Poll::Ready(Err(end)),
+                Poll::Pending => Poll::Pending,
+            },
+            moved @ Poll::Ready(_) => {
+                self.bounds.moved();
+                moved
+            }
+        }
     }
 }
 
@@ -96,7 +120,11 @@ impl AsyncWrite for OpaqueStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.io).poll_write(cx, bytes);
+        if written.is_ready() {
+            self.bounds.moved();
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,6 +1,9 @@
 //! The connections of one target: idle HTTP/1.1 ones, shared HTTP/2 ones, and the dial that is under way.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+mod connection;
+mod queue;
+
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -9,9 +12,15 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use parking_lot::Mutex;
+use policies::cluster::PoolSettings;
+
+pub(super) use connection::{Hold, Http1, Lease, Permit};
+use connection::{Idle, Shared};
+use queue::Queue;
 
 use super::client::Inner;
-use super::dial::{Dialer, Dialled, Driven, H1, H2};
+use super::connections::{ClusterConnections, Slot};
+use super::dial::{Dialer, Dialled};
 use super::error::{DialError, UpstreamErrorKind, exchange_kind, one_line};
 use super::target::{Target, Transport, UpstreamProtocol};
 use crate::body::{RequestBody, Upload};
@@ -20,57 +29,6 @@ use crate::body::{RequestBody, Upload};
 const UNKNOWN: u8 = 0;
 const SPEAKS_HTTP1: u8 = 1;
 const SPEAKS_HTTP2: u8 = 2;
-
-/// An idle HTTP/1.1 connection.
-struct Idle<B> {
-    sender: H1<B>,
-    generation: u64,
-    since: Instant,
-}
-
-/// One HTTP/2 connection that many exchanges share.
-pub(super) struct Shared<B> {
-    sender: H2<B>,
-    driven: Arc<Driven>,
-    generation: u64,
-    streams: AtomicUsize,
-    /// Milliseconds since the client's epoch.
-    last_used: AtomicU64,
-}
-
-/// One exchange's place on a shared connection; dropping it frees the place.
-pub(super) struct Permit<B>(Arc<Shared<B>>);
-
-impl<B> Drop for Permit<B> {
-    fn drop(&mut self) {
-        self.0.streams.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// A connection for one exchange. `reused`: it has served before, so the peer may have closed it meanwhile.
-pub(super) enum Lease<B> {
-    H1 {
-        sender: H1<B>,
-        generation: u64,
-        reused: bool,
-    },
-    H2 {
-        permit: Permit<B>,
-        reused: bool,
-    },
-}
-
-/// What an exchange holds on to until its response ends.
-pub(super) enum Hold<B> {
-    H1 {
-        sender: H1<B>,
-        generation: u64,
-        pool: Arc<Pool<B>>,
-    },
-    H2 {
-        permit: Permit<B>,
-    },
-}
 
 /// The head of a response and the connection it came on.
 pub(super) struct Sent<B> {
@@ -97,6 +55,9 @@ pub(super) struct Pool<B> {
     last_used: AtomicU64,
     epoch: Instant,
     limits: super::client::Limits,
+    /// Connections open or being opened.
+    open: Arc<AtomicUsize>,
+    queue: Queue,
 }
 
 impl<B: RequestBody> Pool<B> {
@@ -104,8 +65,9 @@ impl<B: RequestBody> Pool<B> {
         let speaks = match (&target.transport, target.protocol) {
             (_, UpstreamProtocol::Http2) => SPEAKS_HTTP2,
             (_, UpstreamProtocol::Http1) | (Transport::Plaintext, _) => SPEAKS_HTTP1,
-            (Transport::Mesh(_), UpstreamProtocol::Auto) => UNKNOWN,
+            (Transport::Mesh(_) | Transport::Tls(_), UpstreamProtocol::Auto) => UNKNOWN,
         };
+        let queue = Queue::new(Arc::clone(&target.connections));
         let pool = Self {
             dialer: Dialer::new(
                 target,
@@ -121,39 +83,66 @@ impl<B: RequestBody> Pool<B> {
             last_used: AtomicU64::new(0),
             epoch: client.epoch,
             limits: client.limits,
+            open: Arc::default(),
+            queue,
         };
         pool.last_used.store(pool.now(), Ordering::Relaxed);
         pool
     }
 
     pub(super) fn serves(&self, target: &Target) -> bool {
-        let ours = self.dialer.target();
-        ours.protocol == target.protocol
-            && ours.transport == target.transport
-            && ours.connect_timeout == target.connect_timeout
+        self.dialer.target().shares_connections(target)
     }
 
     pub(super) const fn scheme(&self) -> &'static Scheme {
         match self.dialer.target().transport {
             Transport::Plaintext => &HTTP,
-            Transport::Mesh(_) => &HTTPS,
+            Transport::Mesh(_) | Transport::Tls(_) => &HTTPS,
         }
     }
 
-    /// A connection for one exchange: a ready one, a share of one, or a new one.
-    pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease<B>, DialError> {
+    /// A connection for one exchange: a ready one, a share of one, or a new one; opening it takes at most `limit`. Whoever
+    /// has to wait for one, also for its opening, is pending.
+    pub(super) async fn lease(self: &Arc<Self>, limit: Duration) -> Result<Lease<B>, DialError> {
         self.last_used.store(self.now(), Ordering::Relaxed);
         let generation = self.generation()?;
-        if let Some(lease) = self.ready(generation) {
+        let mut first = self.queue.is_empty();
+        if first && let Some(lease) = self.ready(generation) {
             return Ok(lease);
         }
-        if self.speaks.load(Ordering::Acquire) == SPEAKS_HTTP1 {
-            return self.dial().await;
+        let _pending = self.cluster().wait()?;
+        let mut delayed = false;
+        loop {
+            if first && let Some(lease) = self.attempt(limit).await? {
+                if delayed {
+                    self.queue.next();
+                }
+                return Ok(lease);
+            }
+            if !delayed {
+                self.cluster().delay();
+                delayed = true;
+            }
+            self.queue.turn().await;
+            first = true;
+        }
+    }
+
+    /// A connection that is ready or may be opened; none if there are as many as may be.
+    async fn attempt(self: &Arc<Self>, limit: Duration) -> Result<Option<Lease<B>>, DialError> {
+        if let Some(lease) = self.ready(self.generation()?) {
+            return Ok(Some(lease));
+        }
+        if self.speaks_http1() {
+            return match self.slot() {
+                Some(slot) => self.dial(slot, limit).await.map(Some),
+                None => Ok(None),
+            };
         }
         let arrived = Instant::now();
         let mut last_failure = Arc::clone(&self.dialling).lock_owned().await;
         if let Some(lease) = self.ready(self.generation()?) {
-            return Ok(lease);
+            return Ok(Some(lease));
         }
         if let Some((failed_at, error)) = &*last_failure
             && *failed_at >= arrived
@@ -161,19 +150,32 @@ impl<B: RequestBody> Pool<B> {
             // It failed while we waited for it: a dial of our own would say the same, only later.
             return Err(error.clone());
         }
-        if self.speaks.load(Ordering::Acquire) == SPEAKS_HTTP1 {
+        let Some(slot) = self.slot() else {
+            return Ok(None);
+        };
+        if self.speaks_http1() {
             drop(last_failure);
-            return self.dial().await;
+            return self.dial(slot, limit).await.map(Some);
         }
         let pool = Arc::clone(self);
         // A task of its own: the client that happened to come first may go away, the others still wait.
         let dial = tokio::spawn(async move {
-            let outcome = pool.dial().await;
+            let outcome = pool.dial(slot, limit).await;
             *last_failure = outcome.as_ref().err().map(|e| (Instant::now(), e.clone()));
             outcome
         });
         dial.await
             .unwrap_or_else(|e| Err(DialError::new(UpstreamErrorKind::Connect, e)))
+            .map(Some)
+    }
+
+    /// A place for one more connection.
+    fn slot(&self) -> Option<Slot> {
+        let shared = !self.speaks_http1();
+        if shared && self.shared.lock().len() >= self.limits.max_shared_per_target {
+            return None;
+        }
+        self.cluster().slot(&self.open)
     }
 
     /// Sends on a leased connection.
@@ -184,20 +186,19 @@ impl<B: RequestBody> Pool<B> {
     ) -> Result<Box<Sent<B>>, Box<Failed<B>>> {
         match lease {
             Lease::H1 {
-                mut sender,
-                generation,
+                mut connection,
                 reused,
-            } => match sender.try_send_request(request).await {
-                Ok(response) => {
-                    let hold = Hold::H1 {
-                        sender,
-                        generation,
-                        pool: Arc::clone(self),
-                    };
-                    Ok(Box::new(Sent { response, hold }))
+            } => {
+                connection.served = connection.served.saturating_add(1);
+                match connection.sender.try_send_request(request).await {
+                    Ok(response) => {
+                        let pool = Arc::clone(self);
+                        let hold = Hold::H1 { connection, pool };
+                        Ok(Box::new(Sent { response, hold }))
+                    }
+                    Err(error) => Err(Box::new(failed(error, reused, None))),
                 }
-                Err(error) => Err(Box::new(failed(error, reused, None))),
-            },
+            }
             Lease::H2 { permit, reused } => {
                 let mut sender = permit.0.sender.clone();
                 match sender.try_send_request(request).await {
@@ -217,30 +218,32 @@ impl<B: RequestBody> Pool<B> {
 
     /// Returns a lease that was not used.
     pub(super) fn give_back(&self, lease: Lease<B>) {
-        if let Lease::H1 {
-            sender, generation, ..
-        } = lease
-        {
-            self.release(sender, generation);
+        if let Lease::H1 { connection, .. } = lease {
+            self.release(connection);
         }
     }
 
-    /// Keeps an HTTP/1.1 connection whose exchange is complete.
-    pub(super) fn release(&self, sender: H1<B>, generation: u64) {
+    /// Keeps an HTTP/1.1 connection whose exchange is complete, if it may serve another.
+    pub(super) fn release(&self, connection: Http1<B>) {
         let Some(client) = self.client.upgrade() else {
             return;
         };
         let current = client.generation(&self.dialer.target().transport);
-        if sender.is_closed() || current != Some(generation) || client.is_closed() {
+        if connection.sender.is_closed()
+            || current != Some(connection.generation)
+            || client.is_closed()
+            || connection.is_spent(&self.settings())
+        {
             return;
         }
         let mut idle = self.idle.lock();
         if idle.len() < self.limits.max_idle_per_target {
             idle.push(Idle {
-                sender,
-                generation,
+                connection,
                 since: Instant::now(),
             });
+            drop(idle);
+            self.queue.freed.notify_one();
         }
     }
 
@@ -250,17 +253,19 @@ impl<B: RequestBody> Pool<B> {
         drop((idle, shared));
     }
 
-    /// Closes what is dead, of an old generation or unused for too long. Whether anything is left.
+    /// Closes what is dead, spent, of an old generation or unused for too long. Whether anything is left.
     pub(super) fn sweep(&self, generation: Option<u64>) -> bool {
-        let keep = self.limits.idle_timeout;
+        let settings = self.settings();
+        let keep = self.keep(&settings);
         let now = self.now();
         let stale = |last: u64| Duration::from_millis(now.saturating_sub(last)) >= keep;
         let mut idle = self.idle.lock();
         let dead: Vec<_> = idle
-            .extract_if(.., |c| {
-                c.sender.is_closed()
-                    || Some(c.generation) != generation
-                    || c.since.elapsed() >= keep
+            .extract_if(.., |idle| {
+                idle.connection.sender.is_closed()
+                    || Some(idle.connection.generation) != generation
+                    || idle.connection.is_spent(&settings)
+                    || idle.since.elapsed() >= keep
             })
             .collect();
         let mut left = !idle.is_empty();
@@ -271,6 +276,7 @@ impl<B: RequestBody> Pool<B> {
             .extract_if(.., |c| {
                 c.sender.is_closed()
                     || Some(c.generation) != generation
+                    || c.is_spent(&settings)
                     || (c.streams.load(Ordering::Acquire) == 0
                         && stale(c.last_used.load(Ordering::Relaxed)))
             })
@@ -278,7 +284,24 @@ impl<B: RequestBody> Pool<B> {
         left |= !shared.is_empty();
         drop(shared);
         drop(dead);
-        left || !stale(self.last_used.load(Ordering::Relaxed))
+        left || !self.queue.is_empty() || !stale(self.last_used.load(Ordering::Relaxed))
+    }
+
+    /// How long a connection stays open without requests.
+    fn keep(&self, settings: &PoolSettings) -> Duration {
+        settings.idle_timeout.unwrap_or(self.limits.idle_timeout)
+    }
+
+    fn cluster(&self) -> &Arc<ClusterConnections> {
+        &self.dialer.target().connections
+    }
+
+    fn settings(&self) -> Arc<PoolSettings> {
+        self.cluster().settings()
+    }
+
+    fn speaks_http1(&self) -> bool {
+        self.speaks.load(Ordering::Acquire) == SPEAKS_HTTP1
     }
 
     pub(super) fn transport(&self) -> &Transport {
@@ -308,7 +331,7 @@ impl<B: RequestBody> Pool<B> {
 
     /// A connection that is open already.
     fn ready(&self, generation: u64) -> Option<Lease<B>> {
-        if self.speaks.load(Ordering::Acquire) == SPEAKS_HTTP1 {
+        if self.speaks_http1() {
             self.take_idle(generation)
         } else {
             self.take_share(generation)
@@ -317,16 +340,24 @@ impl<B: RequestBody> Pool<B> {
 
     /// The idle connection used last, so that surplus ones age and go.
     fn take_idle(&self, generation: u64) -> Option<Lease<B>> {
+        let settings = self.settings();
+        let keep = self.keep(&settings);
         let mut dead = Vec::new();
         let mut idle = self.idle.lock();
         let mut at = idle.len();
         let mut found = None;
         while let Some(below) = at.checked_sub(1) {
             at = below;
-            let Some(candidate) = idle.get(at) else { break };
-            if candidate.sender.is_closed() || candidate.generation != generation {
+            let Some(Idle { connection, since }) = idle.get(at) else {
+                break;
+            };
+            if connection.sender.is_closed()
+                || connection.generation != generation
+                || connection.is_spent(&settings)
+                || since.elapsed() >= keep
+            {
                 dead.push(idle.swap_remove(at));
-            } else if candidate.sender.is_ready() {
+            } else if connection.sender.is_ready() {
                 found = Some(idle.remove(at));
                 break;
             }
@@ -334,35 +365,33 @@ impl<B: RequestBody> Pool<B> {
         }
         drop(idle);
         drop(dead);
-        let Idle { sender, .. } = found?;
+        let Idle { connection, .. } = found?;
         Some(Lease::H1 {
-            sender,
-            generation,
+            connection,
             reused: true,
         })
     }
 
     /// A place on the first shared connection that has one, so that surplus ones empty and go.
     fn take_share(&self, generation: u64) -> Option<Lease<B>> {
+        let settings = self.settings();
+        let ours = match settings.max_concurrent_streams {
+            None => self.limits.max_streams_per_connection,
+            Some(limit) => usize::try_from(limit)
+                .unwrap_or(usize::MAX)
+                .min(self.limits.max_streams_per_connection),
+        };
         let mut shared = self.shared.lock();
         let dead: Vec<_> = shared
-            .extract_if(.., |c| c.sender.is_closed() || c.generation != generation)
+            .extract_if(.., |c| {
+                c.sender.is_closed() || c.generation != generation || c.is_spent(&settings)
+            })
             .collect();
         let free = shared.iter().find(|c| {
             let peer_allows = c.driven.peer_allows.load(Ordering::Relaxed);
-            c.streams.load(Ordering::Acquire)
-                < peer_allows.min(self.limits.max_streams_per_connection)
+            c.streams.load(Ordering::Acquire) < peer_allows.min(ours)
         });
-        let chosen = free.or_else(|| {
-            // All full and no more allowed: queue where the queue is shortest.
-            let full = shared.len() >= self.limits.max_shared_per_target;
-            full.then(|| {
-                shared
-                    .iter()
-                    .min_by_key(|c| c.streams.load(Ordering::Acquire))
-            })?
-        });
-        let permit = chosen.map(|c| self.permit(c));
+        let permit = free.map(|c| self.permit(c));
         drop(shared);
         drop(dead);
         Some(Lease::H2 {
@@ -373,19 +402,19 @@ impl<B: RequestBody> Pool<B> {
 
     fn permit(&self, shared: &Arc<Shared<B>>) -> Permit<B> {
         shared.streams.fetch_add(1, Ordering::AcqRel);
+        shared.served.fetch_add(1, Ordering::AcqRel);
         shared.last_used.store(self.now(), Ordering::Relaxed);
         Permit(Arc::clone(shared))
     }
 
-    async fn dial(&self) -> Result<Lease<B>, DialError> {
+    async fn dial(&self, slot: Slot, limit: Duration) -> Result<Lease<B>, DialError> {
         // Read before the handshake: material that changes during it makes the connection old, never too new.
         let generation = self.generation()?;
-        match self.dialer.dial().await? {
+        match self.dialer.dial(slot, limit).await? {
             Dialled::H1(sender) => {
                 self.speaks.store(SPEAKS_HTTP1, Ordering::Release);
                 Ok(Lease::H1 {
-                    sender,
-                    generation,
+                    connection: Http1::new(sender, generation),
                     reused: false,
                 })
             }
@@ -395,8 +424,11 @@ impl<B: RequestBody> Pool<B> {
                     sender,
                     driven,
                     generation,
+                    opened: Instant::now(),
+                    served: AtomicU32::new(0),
                     streams: AtomicUsize::new(0),
                     last_used: AtomicU64::new(0),
+                    freed: Arc::clone(&self.queue.freed),
                 });
                 let permit = self.permit(&shared);
                 self.shared.lock().push(shared);

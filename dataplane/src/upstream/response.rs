@@ -62,11 +62,7 @@ impl<B: RequestBody> UpstreamBody<B> {
             upload.cancel();
         }
         match self.hold.take() {
-            Some(Hold::H1 {
-                sender,
-                generation,
-                pool,
-            }) => pool.release(sender, generation),
+            Some(Hold::H1 { connection, pool }) => pool.release(connection),
             // The permit's drop frees the stream's place.
             Some(Hold::H2 { permit }) => drop(permit),
             None => {}

@@ -1,10 +1,15 @@
-//! Where a request goes and how: address, transport security and protocol.
+//! Where a request goes and how: address, transport security, protocol and the limits of connections.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use identity::SpiffeId;
+use rustls_pki_types::ServerName;
+
+use super::connections::ClusterConnections;
+use super::origination::Origination;
 
 /// The identities that are accepted from an endpoint; cheap to clone and to compare.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -28,13 +33,29 @@ impl Expected {
 }
 
 /// How the connection is protected.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Transport {
     /// No TLS: the sidecar's own application, or an endpoint outside the mesh.
     Plaintext,
     /// Mutual TLS with the workload's SVID; the peer must present one of these identities.
     Mesh(Expected),
+    /// TLS to a server outside of the mesh.
+    Tls(Arc<Origination>),
 }
+
+impl PartialEq for Transport {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Plaintext, Self::Plaintext) => true,
+            (Self::Mesh(ours), Self::Mesh(theirs)) => ours == theirs,
+            // Carried from generation to generation as long as a document says the same.
+            (Self::Tls(ours), Self::Tls(theirs)) => Arc::ptr_eq(ours, theirs),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Transport {}
 
 /// Which version of HTTP is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,21 +69,25 @@ pub enum UpstreamProtocol {
 }
 
 /// One place to send a request to.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Target {
     /// The address to dial.
     pub address: SocketAddr,
     /// How the connection is protected.
     pub transport: Transport,
+    /// The name that TLS asks for; mesh peers are known by their identity whatever it is.
+    pub server_name: Option<ServerName<'static>>,
     /// Which version of HTTP is spoken.
     pub protocol: UpstreamProtocol,
     /// The longest that TCP connect, TLS handshake and HTTP preface may take together.
     pub connect_timeout: Duration,
+    /// The cluster's connections, which this one's are among.
+    pub connections: Arc<ClusterConnections>,
 }
 
 impl Target {
-    /// A plaintext target, as the sidecar's own application.
-    pub const fn plaintext(
+    /// A plaintext target without limits, as the sidecar's own application.
+    pub fn plaintext(
         address: SocketAddr,
         protocol: UpstreamProtocol,
         connect_timeout: Duration,
@@ -70,23 +95,23 @@ impl Target {
         Self {
             address,
             transport: Transport::Plaintext,
+            server_name: None,
             protocol,
             connect_timeout,
+            connections: ClusterConnections::unlimited(),
         }
     }
 
-    /// A mesh peer that must prove one of the `expected` identities.
-    pub const fn mesh(
+    /// A mesh peer that must prove one of the `expected` identities; without limits.
+    pub fn mesh(
         address: SocketAddr,
         expected: Expected,
         protocol: UpstreamProtocol,
         connect_timeout: Duration,
     ) -> Self {
         Self {
-            address,
             transport: Transport::Mesh(expected),
-            protocol,
-            connect_timeout,
+            ..Self::plaintext(address, protocol, connect_timeout)
         }
     }
 
@@ -97,5 +122,24 @@ impl Target {
             protocol: UpstreamProtocol::Http1,
             ..self.clone()
         }
+    }
+
+    /// Whether a connection to `other` is one to this target as well.
+    pub(super) fn shares_connections(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.connections, &other.connections)
+            && self.protocol == other.protocol
+            && self.address == other.address
+            && self.server_name == other.server_name
+            && self.transport == other.transport
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target")
+            .field("address", &self.address)
+            .field("transport", &self.transport)
+            .field("protocol", &self.protocol)
+            .finish_non_exhaustive()
     }
 }

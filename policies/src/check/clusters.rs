@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::ports::Target;
 use super::views::{View, Views};
-use crate::cluster::{ClusterKey, Transport, transport};
+
+use crate::cluster::{ClusterKey, Effective, Transport, transport};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::document::{DocumentSet, Spanned, Subset};
 use crate::mesh::Mesh;
@@ -69,14 +70,21 @@ fn cluster(
         found.push(no_endpoints(&key(), target, subset));
         return;
     }
-    let rule = subset
-        .map(|subset| &subset.traffic_policy)
-        .into_iter()
-        .chain(view.policy())
-        .find_map(|policy| policy.tls.as_ref());
+    let own = subset.map(|subset| &subset.traffic_policy);
+    let rule = Effective::layered(view.policy(), own, port.number).tls;
     let nameless = |endpoint: &&&ServiceEndpoint| endpoint.endpoint.expected.is_none();
     let any_named = endpoints.iter().any(|endpoint| !nameless(&endpoint));
-    if transport(rule.map(|rule| rule.mode), any_named) != Transport::Mesh {
+    let names = &service.subject_alt_names;
+    match transport(rule.map(|rule| rule.mode), any_named) {
+        Transport::Tls => return,
+        Transport::Plaintext => {
+            found.extend(names.first().map(|name| without_tls(name, &key())));
+            return;
+        }
+        Transport::Mesh => found.extend(names.iter().find_map(not_a_spiffe_id)),
+    }
+    // Names that a document gives stand for those of service accounts.
+    if !names.is_empty() || rule.is_some_and(|rule| !rule.subject_alt_names.is_empty()) {
         return;
     }
     for endpoint in endpoints.iter().filter(nameless) {
@@ -89,6 +97,31 @@ fn cluster(
         let diagnostic = Diagnostic::error(codes::UNVERIFIABLE_ENDPOINT, at, "", message);
         found.push(diagnostic.with_help(help));
     }
+}
+
+/// A name that would have to be proved, where nothing is.
+fn without_tls(name: &Spanned<String>, key: &ClusterKey) -> Diagnostic {
+    let message =
+        format!("`{key}` is reached without TLS, so that no server proves to be `{name}`");
+    let help = "say `tls: {mode: SIMPLE}` in a DestinationRule, or leave `subjectAltNames` out";
+    Diagnostic::error(
+        codes::NAMES_WITHOUT_TLS,
+        name.at.clone(),
+        &name.path,
+        message,
+    )
+    .with_help(help)
+}
+
+fn not_a_spiffe_id(name: &Spanned<String>) -> Option<Diagnostic> {
+    if name.starts_with("spiffe://") {
+        return None;
+    }
+    let message =
+        format!("`{name}` is not a SPIFFE ID, and the mesh's endpoints have no other names");
+    let help = "write `spiffe://<trust domain>/ns/<namespace>/sa/<service account>`";
+    let (at, path) = (name.at.clone(), &name.path);
+    Some(Diagnostic::error(codes::INVALID_VALUE, at, path, message).with_help(help))
 }
 
 fn belongs(endpoint: &ServiceEndpoint, subset: &Subset) -> bool {

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Effective;
 use super::rules::{Merged, Rules};
 use super::{
-    Cluster, ClusterIndex, ClusterKey, ClusterSet, Endpoint, Protocol, ServiceLabels, Transport,
+    Cluster, ClusterIndex, ClusterKey, ClusterSet, Endpoint, PoolSettings, Protocol, ServiceLabels,
+    TlsSettings, Transport,
 };
 use crate::document::{
     ConnectionPool, DestinationTls, H2Upgrade, LoadBalancerPolicy, Spanned, Subset,
@@ -16,9 +16,6 @@ use crate::registry::{Service, ServicePort};
 use crate::resilience::locality::LocalityRule;
 use crate::resilience::{Balancer, Detection, HashKey, Settings};
 use crate::workload::Workload;
-
-/// Istio's default of `connectTimeout`.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Collects the clusters that routes ask for.
 #[derive(Debug)]
@@ -94,7 +91,8 @@ impl<'a> ClusterBuilder<'a> {
         subset: Option<&Subset>,
     ) -> Cluster {
         let blocks = Effective::of(merged, subset, port.number);
-        let pool = blocks.connection_pool;
+        let tls = blocks.tls;
+        let pool = PoolSettings::new(blocks.connection_pool.map(|pool| &pool.value));
         let mut endpoints: Vec<Endpoint> = service.endpoints_on(port).collect();
         if let Some(subset) = subset {
             endpoints.retain(|endpoint| {
@@ -106,14 +104,18 @@ impl<'a> ClusterBuilder<'a> {
         }
         let at = subset.map_or(&service.at, |subset| &subset.name.at).clone();
         let named = endpoints.iter().any(|endpoint| endpoint.expected.is_some());
-        let transport = transport(blocks.tls.map(|tls| tls.mode), named);
-        if transport == Transport::Plaintext {
+        let transport = transport(tls.map(|tls| tls.mode), named);
+        if transport != Transport::Mesh {
             for endpoint in &mut endpoints {
                 endpoint.expected = None;
             }
         }
-        let upgrade = pool.is_some_and(|pool| pool.h2_upgrade == H2Upgrade::Upgrade);
+        let upgrade = pool.h2_upgrade == H2Upgrade::Upgrade;
         Cluster {
+            sni: tls
+                .filter(|_| transport == Transport::Mesh)
+                .and_then(|tls| tls.sni.as_deref().map(Arc::from))
+                .unwrap_or_else(|| mesh_sni(&key)),
             key,
             service: ServiceLabels {
                 name: Arc::clone(&service.name),
@@ -122,14 +124,20 @@ impl<'a> ClusterBuilder<'a> {
             },
             endpoints: endpoints.into(),
             transport,
+            identities: match tls {
+                _ if transport != Transport::Mesh => Arc::default(),
+                Some(tls) if !tls.subject_alt_names.is_empty() => texts(&tls.subject_alt_names),
+                _ => texts(&service.subject_alt_names),
+            },
+            tls: tls.and_then(|tls| TlsSettings::new(tls, &service.subject_alt_names)),
+            resolution: service.resolution,
             protocol: if upgrade && port.protocol == Protocol::Http {
                 Protocol::Http2
             } else {
                 port.protocol
             },
-            connect_timeout: pool
-                .and_then(|pool| pool.connect_timeout)
-                .unwrap_or(CONNECT_TIMEOUT),
+            connect_timeout: pool.connect_timeout,
+            pool,
             resilience: self.settings(&blocks),
             at,
         }
@@ -175,13 +183,24 @@ fn settings(blocks: &Effective<'_>, client: &Workload) -> Settings {
     }
 }
 
+fn texts(names: &[Spanned<String>]) -> Arc<[Arc<str>]> {
+    names.iter().map(|name| name.as_str().into()).collect()
+}
+
+/// The server name that Istio's clients ask the mesh's endpoints for.
+fn mesh_sni(key: &ClusterKey) -> Arc<str> {
+    let subset = key.subset.as_deref().unwrap_or_default();
+    format!("outbound_.{}_.{subset}_.{}", key.port, key.host).into()
+}
+
 /// How endpoints are reached: as a rule says, else by mTLS if any of them has an identity to prove.
 ///
 /// Istio decides per endpoint; one that forgot its service account would silently get plaintext.
 pub(crate) fn transport(rule: Option<DestinationTls>, any_named: bool) -> Transport {
     match rule {
         Some(DestinationTls::IstioMutual) => Transport::Mesh,
+        Some(DestinationTls::Simple | DestinationTls::Mutual) => Transport::Tls,
         None if any_named => Transport::Mesh,
-        Some(_) | None => Transport::Plaintext,
+        Some(DestinationTls::Disable) | None => Transport::Plaintext,
     }
 }

@@ -138,8 +138,6 @@ codes! {
     INVALID_REGEX = "PC0114";
     /// A list that must not be empty, or has too many elements.
     INVALID_LENGTH = "PC0115";
-    /// TLS to servers outside the mesh is not in force.
-    CLIENT_TLS_NOT_IN_FORCE = "PC0116";
     /// A protocol or TLS mode of a gateway's server that is not in force.
     SERVER_TLS_NOT_IN_FORCE = "PC0117";
     /// A certificate that does not come from `credentialName`.
@@ -183,12 +181,8 @@ codes! {
     TCP_ROUTES_NOT_IN_FORCE = "PC0207";
     /// A load balancer is not in force yet.
     LOAD_BALANCER_NOT_IN_FORCE = "PC0208";
-    /// A connection pool limit is not in force yet.
-    CONNECTION_POOL_NOT_IN_FORCE = "PC0209";
     /// Outlier detection is not in force yet.
     OUTLIER_DETECTION_NOT_IN_FORCE = "PC0210";
-    /// Settings per port are not in force yet.
-    PORT_LEVEL_SETTINGS_NOT_IN_FORCE = "PC0211";
     /// `exportTo` is not in force yet.
     EXPORT_TO_NOT_IN_FORCE = "PC0212";
     /// Another traffic field that is not in force yet.
@@ -221,6 +215,8 @@ codes! {
     FIELD_WITHOUT_EFFECT = "PC0233";
     /// A service without ports, which nobody can call.
     SERVICE_WITHOUT_PORTS = "PC0234";
+    /// A server outside of the mesh that nobody verifies.
+    UNVERIFIED_SERVER = "PC0235";
     /// A document of the Gateway API, which is not read.
     GATEWAY_API_NOT_READ = "PC0240";
     /// A part of an IstioOperator other than its `meshConfig`.
@@ -270,6 +266,8 @@ codes! {
     BAD_DELEGATE = "PC0314";
     /// A part of a DestinationRule beside which an earlier rule for the same host leaves it without effect.
     CONFLICTING_RULES = "PC0315";
+    /// Names of a server's certificate where no certificate is looked at.
+    NAMES_WITHOUT_TLS = "PC0330";
 
     /// A route without `timeout`.
     NO_TIMEOUT = "PC0601";

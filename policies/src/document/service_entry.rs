@@ -32,7 +32,7 @@ pub struct ServiceEntry {
     pub workload_selector: Option<LabelSelector>,
     /// `spec.exportTo`; empty is `*`. Not in force.
     pub export_to: Box<[Spanned<Visibility>]>,
-    /// `spec.subjectAltNames` of the servers' certificates; refused at load.
+    /// `spec.subjectAltNames`: one of them is in the certificate of each server that is reached by TLS.
     pub subject_alt_names: Box<[Spanned<String>]>,
 }
 
@@ -109,13 +109,7 @@ impl Document for ServiceEntry {
             Exported::Service,
             "the service is visible in every namespace",
         );
-        let subject_alt_names = f
-            .refused_with(
-                "subjectAltNames",
-                codes::CLIENT_TLS_NOT_IN_FORCE,
-                "TLS to other servers is not in force",
-            )
-            .map_or_else(Vec::new, |Names(names)| names);
+        let subject_alt_names = f.list::<Spanned<NonEmpty>>("subjectAltNames");
         if f.has("resolution") {
             // What cannot be read is not NONE.
             resolution.as_ref()?;
@@ -137,22 +131,13 @@ impl Document for ServiceEntry {
             endpoints: endpoints.into_iter().map(|Reachable(spec)| spec).collect(),
             workload_selector,
             export_to,
-            subject_alt_names: subject_alt_names.into(),
+            subject_alt_names: subject_alt_names
+                .into_iter()
+                .map(|name| name.map(|NonEmpty(name)| name))
+                .collect(),
         };
         check::check(f, &entry);
         Some(entry)
-    }
-}
-
-struct Names(Vec<Spanned<String>>);
-
-impl Decode for Names {
-    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
-        let items = cursor.items()?;
-        let names = items.iter().filter_map(Spanned::<NonEmpty>::decode);
-        Some(Self(
-            names.map(|name| name.map(|NonEmpty(name)| name)).collect(),
-        ))
     }
 }
 

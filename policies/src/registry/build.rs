@@ -132,6 +132,7 @@ impl Building<'_> {
             ports,
             location: entry.location,
             resolution: *entry.resolution,
+            subject_alt_names: entry.subject_alt_names.iter().cloned().collect(),
             endpoints,
             at: host.at.clone(),
         });

@@ -150,6 +150,8 @@ impl Sidecar {
             mesh,
             workload: workload.clone(),
             role: Role::Sidecar,
+            credentials: None,
+            resolver: dataplane::resolve::Resolver::default(),
         };
         let store = PolicyStore::fixed(context, &registry).unwrap();
         let files = vec![SourceFile::new("test.yaml", documents)];

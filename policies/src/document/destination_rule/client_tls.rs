@@ -1,10 +1,10 @@
 //! Istio's `ClientTLSSettings`: TLS to the endpoints of a service.
 
 use crate::decode::{Cursor, Decode, Fields, NonEmpty};
-use crate::diagnostic::codes;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::document::Spanned;
 
-/// Istio's `ClientTLSSettings`; in force: the modes DISABLE and ISTIO_MUTUAL, without other fields.
+/// Istio's `ClientTLSSettings`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClientTls {
     /// `mode`; Istio's default is DISABLE, here it has to be written.
@@ -17,7 +17,8 @@ pub struct ClientTls {
     pub ca_certificates: Option<Box<str>>,
     /// `credentialName`: certificate, key and roots in one.
     pub credential_name: Option<Box<str>>,
-    /// `subjectAltNames`: one of them must be in the server's certificate; the Host if not given.
+    /// `subjectAltNames`: one of them must be in the server's certificate; the Host if not given. SPIFFE IDs under
+    /// ISTIO_MUTUAL, where the endpoint's service account says who it is if not given.
     pub subject_alt_names: Vec<Spanned<String>>,
     /// `sni`; the Host if not given.
     pub sni: Option<Box<str>>,
@@ -27,7 +28,7 @@ pub struct ClientTls {
     pub ca_crl: Option<Box<str>>,
 }
 
-/// `tls.mode`; SIMPLE and MUTUAL are refused at load.
+/// `tls.mode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DestinationTls {
     /// `DISABLE`: plaintext.
@@ -72,16 +73,16 @@ impl Decode for ClientTls {
                 let NonEmpty(text) = f.optional(name)?;
                 Some(text.into_boxed_str())
             };
-            let client_certificate = text(f, "clientCertificate");
-            let private_key = text(f, "privateKey");
-            let ca_certificates = text(f, "caCertificates");
+            let client_certificate = file(f, "clientCertificate");
+            let private_key = file(f, "privateKey");
+            let ca_certificates = file(f, "caCertificates");
             let credential_name = text(f, "credentialName");
             let subject_alt_names = f.list::<Spanned<NonEmpty>>("subjectAltNames");
             let sni = text(f, "sni");
             let insecure_skip_verify = f.or_default("insecureSkipVerify");
-            let ca_crl = text(f, "caCrl");
+            let ca_crl = file(f, "caCrl");
             let mode = mode?;
-            check_mode(f, &mode, insecure_skip_verify);
+            check_mode(f, &mode, insecure_skip_verify, &subject_alt_names);
             Some(Self {
                 mode: mode.value,
                 client_certificate,
@@ -100,8 +101,22 @@ impl Decode for ClientTls {
     }
 }
 
-/// TLS to other servers protects something, so it is refused rather than left out.
-fn check_mode(f: &Fields<'_>, mode: &Spanned<DestinationTls>, insecure: bool) {
+/// A path that does not depend on where a proxy was started.
+fn file(f: &mut Fields<'_>, name: &'static str) -> Option<Box<str>> {
+    let cursor = f.get(name)?;
+    match cursor.text()? {
+        path if path.starts_with('/') => Some(path.into()),
+        _ => cursor.invalid("the absolute path of a file, as `/etc/portcullis/ca.pem`"),
+    }
+}
+
+/// Whether the fields go with the mode.
+fn check_mode(
+    f: &Fields<'_>,
+    mode: &Spanned<DestinationTls>,
+    insecure: bool,
+    names: &[Spanned<NonEmpty>],
+) {
     let present = |fields: &'static [&'static str]| fields.iter().filter(|field| f.has(field));
     let name = match mode.value {
         DestinationTls::Disable => "DISABLE",
@@ -123,22 +138,33 @@ fn check_mode(f: &Fields<'_>, mode: &Spanned<DestinationTls>, insecure: bool) {
                 );
                 f.error_at(field, codes::FIELD_OUT_OF_PLACE, message, None);
             }
-            for field in present(EXPECTATIONS) {
+            for name in names.iter().filter(|name| !name.0.starts_with("spiffe://")) {
                 let message = format!(
-                    "`{field}` is not in force, and a security field is never ignored: endpoints prove the identity of their `serviceAccount`"
+                    "`{}` is not a SPIFFE ID, and the mesh's endpoints have no other names",
+                    name.0
                 );
-                f.error_at(field, codes::CLIENT_TLS_NOT_IN_FORCE, message, None);
+                let help = "write `spiffe://<trust domain>/ns/<namespace>/sa/<service account>`, or leave it out: endpoints prove their `serviceAccount`";
+                let at = name.at.clone();
+                let diagnostic = Diagnostic::error(codes::INVALID_VALUE, at, &name.path, message);
+                f.report(diagnostic.with_help(help));
             }
         }
         DestinationTls::Simple | DestinationTls::Mutual => {
-            let message = format!(
-                "the mode {name} is not in force, and TLS that is asked for is never left out"
-            );
-            let help = "in force are DISABLE and ISTIO_MUTUAL";
-            let code = codes::CLIENT_TLS_NOT_IN_FORCE;
-            let at = mode.at.clone();
-            let diagnostic = crate::diagnostic::Diagnostic::error(code, at, &mode.path, message);
-            f.report(diagnostic.with_help(help));
+            if mode.value == DestinationTls::Simple {
+                for field in present(&["clientCertificate", "privateKey"]) {
+                    let message = format!(
+                        "`{field}` has no meaning with the mode {name}, in which the client proves nothing"
+                    );
+                    let help = Some("set `mode: MUTUAL`");
+                    f.error_at(field, codes::FIELD_OUT_OF_PLACE, message, help);
+                }
+            }
+            if insecure {
+                let message = "anybody may answer: neither the server's certificate nor its name is looked at";
+                let help = "name the authority with `caCertificates`";
+                let code = codes::UNVERIFIED_SERVER;
+                f.warn_at("insecureSkipVerify", code, message, Some(help));
+            }
             check_completeness(f, mode.value, insecure);
         }
     }

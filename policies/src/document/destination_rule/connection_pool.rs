@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::decode::{Count, Cursor, Decode, DurationOrZero, Fields};
-use crate::diagnostic::{Code, codes};
+use crate::diagnostic::codes;
 
-/// Istio's `ConnectionPoolSettings`; in force: `connect_timeout` and `h2_upgrade`. A limit of 0 is as if not given.
+/// Istio's `ConnectionPoolSettings`. A limit of 0 is as if not given.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConnectionPool {
     /// `tcp.connectTimeout`; 10 s if not given.
@@ -70,8 +70,6 @@ pub struct Http2KeepAlive {
     pub timeout: Option<Duration>,
 }
 
-const CODE: Code = codes::CONNECTION_POOL_NOT_IN_FORCE;
-
 impl Decode for ConnectionPool {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
@@ -92,8 +90,8 @@ impl Decode for ConnectionPool {
     }
 }
 
-fn limit(f: &mut Fields<'_>, name: &'static str, effect: &str) -> Option<u32> {
-    let Count(limit) = f.later(name, CODE, effect)?;
+fn limit(f: &mut Fields<'_>, name: &'static str) -> Option<u32> {
+    let Count(limit) = f.optional(name)?;
     Some(limit)
 }
 
@@ -106,20 +104,10 @@ impl Decode for Tcp {
         cursor.fields(|f| {
             Some(Self(ConnectionPool {
                 connect_timeout: f.optional("connectTimeout"),
-                max_connections: limit(f, "maxConnections", "connections are not limited"),
-                max_connection_duration: f.later(
-                    "maxConnectionDuration",
-                    CODE,
-                    "connections have no longest life",
-                ),
-                tcp_idle_timeout: f
-                    .later::<DurationOrZero>(
-                        "idleTimeout",
-                        CODE,
-                        "the built-in idle timeout is used",
-                    )
-                    .map(|DurationOrZero(time)| time),
-                tcp_keepalive: f.later("tcpKeepalive", CODE, "the system's keep-alive is used"),
+                max_connections: limit(f, "maxConnections"),
+                max_connection_duration: f.optional("maxConnectionDuration"),
+                tcp_idle_timeout: f.optional("idleTimeout").map(|DurationOrZero(time)| time),
+                tcp_keepalive: f.optional("tcpKeepalive"),
                 ..ConnectionPool::default()
             }))
         })
@@ -134,29 +122,15 @@ impl Decode for Http {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
             let pool = ConnectionPool {
-                max_pending_requests: limit(
-                    f,
-                    "http1MaxPendingRequests",
-                    "waiting requests are not limited",
-                ),
-                max_requests: limit(f, "http2MaxRequests", "requests are not limited"),
-                max_requests_per_connection: limit(
-                    f,
-                    "maxRequestsPerConnection",
-                    "connections are used again without a limit",
-                ),
-                max_retries: limit(f, "maxRetries", "requests are not retried"),
-                idle_timeout: f.later("idleTimeout", CODE, "the built-in idle timeout is used"),
+                max_pending_requests: limit(f, "http1MaxPendingRequests"),
+                max_requests: limit(f, "http2MaxRequests"),
+                max_requests_per_connection: limit(f, "maxRequestsPerConnection"),
+                max_retries: limit(f, "maxRetries"),
+                idle_timeout: f.optional("idleTimeout"),
                 h2_upgrade: f.or_default("h2UpgradePolicy"),
-                use_client_protocol: f
-                    .later("useClientProtocol", CODE, "the port's protocol is used")
-                    .unwrap_or_default(),
-                max_concurrent_streams: limit(
-                    f,
-                    "maxConcurrentStreams",
-                    "the server's own limit is used",
-                ),
-                http2_keep_alive: f.later("http2KeepAlive", CODE, "no keep-alive pings are sent"),
+                use_client_protocol: f.or_default("useClientProtocol"),
+                max_concurrent_streams: limit(f, "maxConcurrentStreams"),
+                http2_keep_alive: f.optional("http2KeepAlive"),
                 ..ConnectionPool::default()
             };
             if pool.use_client_protocol && pool.h2_upgrade == H2Upgrade::Upgrade {

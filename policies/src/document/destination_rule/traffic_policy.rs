@@ -20,7 +20,7 @@ pub struct TrafficPolicy {
     pub load_balancer: Option<Box<Spanned<LoadBalancer>>>,
     /// `outlierDetection`; not in force.
     pub outlier_detection: Option<Box<Spanned<OutlierDetection>>>,
-    /// `portLevelSettings`: replace everything above for one port; not in force.
+    /// `portLevelSettings`: replace everything above for one port.
     pub port_level: Box<[PortTrafficPolicy]>,
     /// `tunnel`; not in force.
     pub tunnel: Option<Box<Spanned<Tunnel>>>,
@@ -77,13 +77,7 @@ impl Decode for TrafficPolicy {
                 connection_pool: f.optional("connectionPool"),
                 load_balancer: f.optional("loadBalancer"),
                 outlier_detection: outlier_detection(f),
-                port_level: f
-                    .later_list(
-                        "portLevelSettings",
-                        codes::PORT_LEVEL_SETTINGS_NOT_IN_FORCE,
-                        "every port is treated alike",
-                    )
-                    .into(),
+                port_level: f.list("portLevelSettings").into(),
                 tunnel: f.later(
                     "tunnel",
                     codes::TUNNEL_NOT_IN_FORCE,
@@ -143,12 +137,7 @@ impl Decode for PortTrafficPolicy {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
             let port = f.required::<PortNumber>("port");
-            let tls: Option<Box<Spanned<ClientTls>>> = f.optional("tls");
-            if f.has("tls") {
-                let message =
-                    "`tls` per port is not in force, and a security field is never ignored";
-                f.error_at("tls", codes::CLIENT_TLS_NOT_IN_FORCE, message, None);
-            }
+            let tls = f.optional("tls");
             let connection_pool = f.optional("connectionPool");
             let load_balancer: Option<Box<Spanned<LoadBalancer>>> = f.optional("loadBalancer");
             let outlier_detection = outlier_detection(f);

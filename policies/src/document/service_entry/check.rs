@@ -134,7 +134,7 @@ fn check_resolution(f: &Fields<'_>, entry: &ServiceEntry) {
 fn warn_not_in_force(f: &Fields<'_>, resolution: &Spanned<Resolution>) {
     let subject = f.cursor().context.subject.borrow().clone();
     let message = format!(
-        "resolution {} of {subject} is not in force yet: requests are answered with 503",
+        "resolution {} of {subject} is not in force: it needs transparent capture, and requests are answered with 503",
         resolution.value.as_str()
     );
     let path = f.cursor().path.field("resolution");
