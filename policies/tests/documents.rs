@@ -139,9 +139,9 @@ fn destination_rules() {
         "DestinationRule",
         &[
             (
-                "{host: a, trafficPolicy: {tls: {mode: SIMPLE}}}",
+                "{host: a, trafficPolicy: {tls: {mode: SIMPLE, caCertificates: ca.pem}}}",
                 &[
-                    "4:45: error[PC0116]: the mode SIMPLE is not in force, and TLS that is asked for is never left out (help: in force are DISABLE and ISTIO_MUTUAL)",
+                    "4:69: error[PC0111]: `ca.pem` is not the absolute path of a file, as `/etc/portcullis/ca.pem`",
                 ],
             ),
             (
