@@ -113,11 +113,15 @@ impl<B: RequestBody> Pool<B> {
         let _pending = self.cluster().wait()?;
         let mut delayed = false;
         loop {
-            if first && let Some(lease) = self.attempt(limit).await? {
-                if delayed {
+            if first {
+                let attempt = self.attempt(limit).await;
+                if !matches!(attempt, Ok(None)) {
+                    // A dial that failed, too, leaves room to the next.
                     self.queue.next();
                 }
-                return Ok(lease);
+                if let Some(lease) = attempt? {
+                    return Ok(lease);
+                }
             }
             if !delayed {
                 self.cluster().delay();
