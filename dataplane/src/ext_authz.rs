@@ -33,12 +33,13 @@ pub use change::HeaderChange;
 pub use provider::Providers;
 pub use query::QueryChange;
 
-use crate::forward::{ForwardBody, Forwarder};
+use crate::forward::{ForwardBody, Forwarder, Told, Way};
 use crate::local_reply::{LocalReply, is_grpc};
 use crate::snapshot::Snapshot;
 use crate::telemetry::ResponseFlags;
 use crate::upstream::{Limits, UpstreamProtocol, Upstreams};
 use metrics::Metrics;
+use policies::resilience::RetryPolicy;
 use provider::{Kind, Provider};
 
 /// The longest answer that is read, in bytes.
@@ -265,11 +266,16 @@ impl ExtAuthz {
         protocol: Option<UpstreamProtocol>,
     ) -> Result<Response<ForwardBody<Full<Bytes>>>, Fault> {
         let deadline = Instant::now().checked_add(provider.timeout);
-        let sent =
-            self.0
-                .forwarder
-                .forward_as(snapshot, provider.cluster, question, deadline, protocol);
-        let sent = sent.await;
+        // A question changes nothing, but a provider may take part of it for a second request: only what never arrived
+        // is sent again.
+        let retry = RetryPolicy::default();
+        let way = Way {
+            deadline,
+            protocol,
+            told: Told::Nothing,
+            ..Way::new(provider.cluster, &retry)
+        };
+        let sent = self.0.forwarder.forward(snapshot, way, question).await;
         sent.result.map_err(|reply| match sent.outcome.failure {
             Some(failure) => Fault::unanswered(format_args!("{}: {failure}", reply.details)),
             None => Fault::unanswered(reply.details),

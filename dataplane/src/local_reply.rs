@@ -192,6 +192,26 @@ impl LocalReply {
         )
     }
 
+    /// 504: one try took too long, and there is no other.
+    pub const fn try_timeout() -> Self {
+        Self::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "upstream request timeout",
+            ResponseFlags::UPSTREAM_REQUEST_TIMEOUT,
+            "upstream_per_try_timeout",
+        )
+    }
+
+    /// 504: nothing moved for too long.
+    pub const fn idle() -> Self {
+        Self::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "stream timeout",
+            ResponseFlags::STREAM_IDLE_TIMEOUT,
+            "stream_idle_timeout",
+        )
+    }
+
     /// 503 when no connection came about, 502 when the peer is bad: wrong identity, broken TLS or protocol,
     /// no response. The cause stays in the log.
     pub fn upstream(kind: UpstreamErrorKind) -> Self {
@@ -217,6 +237,10 @@ impl LocalReply {
             Kind::Protocol => (
                 StatusCode::BAD_GATEWAY,
                 "upstream connect error or disconnect/reset before headers. reset reason: protocol error",
+            ),
+            Kind::Refused => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "upstream connect error or disconnect/reset before headers. reset reason: remote refused stream reset",
             ),
             Kind::Reset => (
                 StatusCode::BAD_GATEWAY,

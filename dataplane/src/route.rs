@@ -18,7 +18,7 @@ use policies::route::{HttpRoute, RequestView, RouteAction, TokenClaims, Weighted
 use tokio::time::Instant;
 
 use crate::body::{Begun, RequestBody};
-use crate::forward::{ForwardBody, Forwarder, Outcome};
+use crate::forward::{ForwardBody, Forwarder, Outcome, Way, deadline};
 use crate::headers::Upgrades;
 use crate::local_reply::LocalReply;
 use crate::random;
@@ -201,17 +201,24 @@ impl<B: RequestBody> Router<B> {
             return Answered::reply(LocalReply::no_cluster());
         };
         chosen(destination.cluster);
+        // What the caller says, not what the route makes of it.
+        let deadline = deadline(
+            route.timeout,
+            route.deadline,
+            request.headers(),
+            origin.began,
+        );
         let normalization = snapshot.mesh.path_normalization;
         if let Err(reply) =
             upstream::change_request(&mut request, route, destination, &origin, normalization)
         {
             return Answered::reply(*reply);
         }
-        let deadline = route.timeout.map(|limit| origin.began + limit);
-        let sent = self
-            .forwarder
-            .forward(snapshot, destination.cluster, request, deadline)
-            .await;
+        let way = Way {
+            deadline,
+            ..Way::new(destination.cluster, &route.retry)
+        };
+        let sent = self.forwarder.forward(snapshot, way, request).await;
         let unasked = |response: &Response<_>| {
             response.status() == StatusCode::SWITCHING_PROTOCOLS
                 && origin.upgrades == Upgrades::Strip

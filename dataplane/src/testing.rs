@@ -143,7 +143,7 @@ impl Ca {
 }
 
 /// A client without identity.
-pub(crate) fn plain_client(limits: Limits) -> Client {
+pub(crate) fn plain_client<B: crate::RequestBody>(limits: Limits) -> Upstreams<B> {
     Upstreams::new(identity::material::channel().1, limits)
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use dataplane::config::{AuthorizationConfig, JwksConfig, PathConfig};
 use dataplane::decisions::{DecisionsConfig, DecisionsConfigError};
+use dataplane::forward::RetryConfig;
 use identity::{SpiffeId, TrustDomain};
 use runtime::config::{ConfigDocument, ConfigError, resolve};
 use runtime::duration;
@@ -53,6 +54,9 @@ pub struct GatewayConfig {
     /// How much strangers may take at once.
     #[serde(default)]
     pub limits: LimitsConfig,
+    /// What is kept of requests that may have to be sent again.
+    #[serde(default)]
+    pub retry: RetryConfig,
     /// What clients may take their time over.
     #[serde(default)]
     pub timeouts: TimeoutsConfig,
@@ -195,7 +199,7 @@ pub struct TimeoutsConfig {
     /// Between two requests of a connection.
     #[serde(deserialize_with = "duration::deserialize")]
     pub idle: Duration,
-    /// Between two reads or two writes of a body.
+    /// Between two reads or two writes of a body, towards clients and towards the mesh.
     #[serde(deserialize_with = "duration::deserialize")]
     pub stream_idle: Duration,
 }

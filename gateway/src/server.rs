@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use dataplane::decisions::Decisions;
 use dataplane::ext_authz::ExtAuthz;
+use dataplane::forward::ForwardSettings;
 use dataplane::identity_status;
 use dataplane::resolve::Resolver;
 use dataplane::telemetry::{AccessLog, LogTarget, RequestMetrics};
@@ -146,9 +147,14 @@ impl GatewayService {
             trusted_proxies: self.config.gateway_topology.num_trusted_proxies.into(),
             path: self.config.path.forward,
         };
+        let forwarder = Forwarder::new(upstreams.clone()).with(ForwardSettings {
+            retry: self.config.retry,
+            stream_idle: Some(self.config.timeouts.stream_idle),
+        });
+        forwarder.register(metrics.registry())?;
         let gateway = Gateway::new(
             policies,
-            Forwarder::new(upstreams.clone()),
+            forwarder,
             Arc::new(RequestMetrics::new(
                 metrics.registry(),
                 RequestMetrics::DEFAULT_MAX_SERIES,

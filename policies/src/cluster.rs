@@ -49,7 +49,7 @@ impl fmt::Display for ClusterKey {
 }
 
 /// Where a cluster stands in its [`ClusterSet`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClusterIndex(pub(crate) u32);
 
 impl ClusterIndex {

@@ -1,5 +1,6 @@
 //! The documents that people write, one file per kind, typed and with the place of everything that later checks need.
 
+mod annotations;
 pub mod attachment;
 mod authorization_policy;
 mod destination_rule;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 
 use regex::bytes::Regex;
 
+pub use annotations::RouteAnnotations;
 pub use attachment::Attachment;
 pub use authorization_policy::{
     AuthorizationAction, AuthorizationPolicy, Condition, Operation, Rule, Source, TargetRef,

@@ -1,7 +1,7 @@
 //! What holds for the whole mesh (Istio's `MeshConfig`, as far as it is in force).
 
 use crate::diagnostic::{Diagnostic, codes};
-use crate::document::{DocumentSet, ExtensionProvider, MeshConfig, Spanned};
+use crate::document::{DocumentSet, ExtensionProvider, HttpRetry, MeshConfig, Spanned};
 
 /// Mesh-wide settings that every process shares.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,8 @@ pub struct Mesh {
     pub path_normalization: PathNormalization,
     /// Services outside the mesh that policies may name (Istio `extensionProviders`).
     pub extension_providers: Vec<ExtensionProvider>,
+    /// When requests are sent again where a route does not say (Istio `defaultHttpRetryPolicy`).
+    pub default_http_retry_policy: Option<HttpRetry>,
 }
 
 impl Default for Mesh {
@@ -29,6 +31,7 @@ impl Default for Mesh {
             default_namespace: "default".to_owned(),
             path_normalization: PathNormalization::default(),
             extension_providers: Vec::new(),
+            default_http_retry_policy: None,
         }
     }
 }
@@ -69,6 +72,8 @@ impl Mesh {
         }
         mesh.extension_providers
             .clone_from(&config.extension_providers);
+        mesh.default_http_retry_policy
+            .clone_from(&config.default_http_retry_policy);
         mesh
     }
 

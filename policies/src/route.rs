@@ -10,6 +10,7 @@ mod inspect;
 mod matching;
 mod opaque;
 mod prefixes;
+mod retries;
 mod rewrite;
 mod rule_list;
 mod rules;
@@ -35,6 +36,7 @@ use crate::cluster::{ClusterIndex, ClusterSet};
 use crate::document::DocumentSet;
 use crate::mesh::Mesh;
 use crate::registry::Registry;
+use crate::resilience::{DeadlineScope, RetryPolicy};
 use crate::source::Location;
 use crate::workload::Workload;
 
@@ -96,6 +98,10 @@ pub struct HttpRoute {
     pub action: RouteAction,
     /// The limit for the whole request; none means no limit.
     pub timeout: Option<Duration>,
+    /// When its requests are sent again.
+    pub retry: RetryPolicy,
+    /// Whether the caller's deadline holds for them.
+    pub deadline: DeadlineScope,
     /// Path and authority changes before forwarding.
     pub rewrite: Option<Rewrite>,
     /// Changes to the request, before those of the chosen destination.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use dataplane::config::{AuthorizationConfig, JwksConfig, PathConfig};
 use dataplane::decisions::DecisionsConfig;
+use dataplane::forward::RetryConfig;
 use dataplane::telemetry::LogTarget;
 use identity::keeper::IdentityConfig;
 use identity::{SpiffeId, TrustDomain};
@@ -47,6 +48,7 @@ pub(crate) struct Config {
     pub(crate) path: PathConfig,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
+    pub(crate) retry: RetryConfig,
     /// Peers whose `x-forwarded-for` and `x-forwarded-client-cert` are believed.
     pub(crate) gateways: Vec<SpiffeId>,
 }
@@ -77,6 +79,9 @@ pub(crate) struct Timeouts {
     /// How long a TCP connection may stay open without a byte.
     #[serde(with = "runtime::duration")]
     pub(crate) tcp_idle: Duration,
+    /// How long an HTTP exchange may go without a byte in either direction; none is no limit, as in Istio.
+    #[serde(deserialize_with = "runtime::duration::deserialize_option")]
+    pub(crate) stream_idle: Option<Duration>,
 }
 
 impl Default for Timeouts {
@@ -86,6 +91,7 @@ impl Default for Timeouts {
             request_head: Duration::from_secs(10),
             idle: Duration::from_mins(5),
             tcp_idle: Duration::from_hours(1),
+            stream_idle: None,
         }
     }
 }
@@ -141,6 +147,8 @@ struct RawConfig {
     limits: Limits,
     #[serde(default)]
     timeouts: Timeouts,
+    #[serde(default)]
+    retry: RetryConfig,
     gateways: Option<Vec<String>>,
 }
 
@@ -277,7 +285,8 @@ impl Config {
             .handshake
             .min(timeouts.request_head)
             .min(timeouts.idle)
-            .min(timeouts.tcp_idle);
+            .min(timeouts.tcp_idle)
+            .min(timeouts.stream_idle.unwrap_or(timeouts.tcp_idle));
         anyhow::ensure!(
             shortest >= Duration::from_millis(100),
             "`timeouts`: `{shortest:?}` is too short, expected at least `100ms`"
@@ -292,7 +301,7 @@ impl Config {
                     .default_namespace
                     .unwrap_or_else(|| workload.namespace.clone()),
                 path_normalization: raw.path_normalization.into(),
-                extension_providers: Vec::new(),
+                ..Mesh::default()
             },
             identity: IdentityConfig {
                 trust_domain,
@@ -331,6 +340,7 @@ impl Config {
             path: raw.path,
             limits: raw.limits,
             timeouts: raw.timeouts,
+            retry: raw.retry,
             gateways,
         })
     }
@@ -398,6 +408,8 @@ accessLog: {path: "-"}
             (vec!["drain.timeout=5"], "not a duration"),
             (vec!["timeouts.idle=0s"], "timeouts"),
             (vec!["timeouts.tcpIdle=0s"], "timeouts"),
+            (vec!["timeouts.streamIdle=1ms"], "timeouts"),
+            (vec!["retry.bufferBytes=99999999"], "at most 16777216"),
             (
                 vec![
                     "upstreams=[{service: db, port: 1, listen: \"127.0.0.1:0\"}, {service: DB, port: 1, listen: \"127.0.0.1:0\"}]",

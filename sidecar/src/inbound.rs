@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use authz::MtlsMode;
 use dataplane::config::ForwardedPath;
+use dataplane::forward::deadline;
 use dataplane::headers::{
     RequestIdSource, TraceRole, Upgrades, XFCC, XfccMode, apply_xfcc, ensure_request_id,
     ensure_trace, strip_edge, strip_hop_by_hop, strip_lookalikes, websocket_upgrade,
@@ -17,8 +18,9 @@ use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use identity::peer_of::ConnectionPeer;
 use identity::server::{ClientCertificates, server_config};
+use policies::resilience::{DeadlineScope, RetryPolicy};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::activity::InFlight;
@@ -49,6 +51,8 @@ pub(crate) struct Inbound {
     handshake_timeout: Duration,
     port: u16,
     app: Target,
+    /// When a request is sent to the application again.
+    retry: RetryPolicy,
 }
 
 impl Inbound {
@@ -72,6 +76,11 @@ impl Inbound {
             handshake_timeout,
             port: port.port,
             app: Target::plaintext(port.app, protocol, APP_CONNECT),
+            // As in Istio, not for gRPC.
+            retry: match port.protocol {
+                AppProtocol::Grpc => RetryPolicy::off(),
+                AppProtocol::Http | AppProtocol::Http2 | AppProtocol::Tcp => RetryPolicy::inbound(),
+            },
         }
     }
 
@@ -283,10 +292,17 @@ impl Inbound {
         strip_hop_by_hop(request.headers_mut(), upgrades);
         // Reading the body sends the client its `100 Continue`; the application need not know.
         request.headers_mut().remove(header::EXPECT);
+        // What the caller says is left of its time holds here too.
+        let deadline = deadline(
+            None,
+            DeadlineScope::Shared,
+            request.headers(),
+            Instant::now(),
+        );
         let sent = self
             .proxy
             .forwarder
-            .to_target(&self.app, request, None)
+            .to_target(&self.app, &self.retry, request, deadline)
             .await;
         exchange.outcome(sent.outcome);
         match sent.result {

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use dataplane::decisions::Decisions;
 use dataplane::ext_authz::ExtAuthz;
+use dataplane::forward::ForwardSettings;
 use dataplane::identity_status;
 use dataplane::telemetry::{AccessLog, Party, RequestMetrics, TcpMetrics};
 use dataplane::tokens::Tokens;
@@ -126,7 +127,11 @@ fn build(
     let upstreams = Upstreams::new(keeper.material(), UpstreamLimits::default());
     upstreams.register(registry)?;
     identity_status::register(registry, keeper.status())?;
-    let forwarder = Forwarder::new(upstreams);
+    let forwarder = Forwarder::new(upstreams).with(ForwardSettings {
+        retry: config.retry,
+        stream_idle: config.timeouts.stream_idle,
+    });
+    forwarder.register(registry)?;
     let access = access(config, keeper, &store, registry)?;
     Ok(Proxy {
         store,

@@ -4,11 +4,14 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::Sleep;
+use policies::resilience::Admission;
+use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::replay::Replay;
 use crate::body::{RequestBody, UploadState};
 use crate::telemetry::ResponseFlags;
 use crate::upstream::{UpstreamBody, UpstreamBodyError};
@@ -22,6 +25,9 @@ pub enum ForwardBodyError {
     /// The request's deadline passed.
     #[error("the request's deadline passed in the middle of the response")]
     Deadline,
+    /// Nothing moved for too long.
+    #[error("no byte of the exchange moved for too long")]
+    Idle,
 }
 
 impl ForwardBodyError {
@@ -30,15 +36,27 @@ impl ForwardBodyError {
         match self {
             Self::Upstream(_) => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
             Self::Deadline => ResponseFlags::UPSTREAM_REQUEST_TIMEOUT,
+            Self::Idle => ResponseFlags::STREAM_IDLE_TIMEOUT,
         }
     }
 }
 
 /// The body of a forwarded response. Dropping it before its end cancels the exchange.
 pub struct ForwardBody<B: RequestBody> {
-    /// `None` once the deadline passed: the exchange is cancelled at that moment.
-    upstream: Option<UpstreamBody<B>>,
-    timer: Option<Pin<Box<Sleep>>>,
+    /// `None` once a timer cut it: the exchange is cancelled at that moment.
+    upstream: Option<UpstreamBody<Replay<B>>>,
+    deadline: Option<Pin<Box<Sleep>>>,
+    idle: Option<Idle>,
+    /// The request's place among those under way, until its response is over.
+    admission: Option<Admission>,
+}
+
+/// The longest time without a byte.
+struct Idle {
+    longest: Duration,
+    timer: Pin<Box<Sleep>>,
+    /// Bytes of the upload at the last look.
+    uploaded: u64,
 }
 
 impl<B: RequestBody> fmt::Debug for ForwardBody<B> {
@@ -50,17 +68,71 @@ impl<B: RequestBody> fmt::Debug for ForwardBody<B> {
 }
 
 impl<B: RequestBody> ForwardBody<B> {
-    pub(super) fn new(upstream: UpstreamBody<B>, timer: Option<Pin<Box<Sleep>>>) -> Self {
-        let timer = timer.filter(|_| !upstream.is_end_stream());
-        Self {
+    pub(super) fn new(
+        upstream: UpstreamBody<Replay<B>>,
+        deadline: Option<Instant>,
+        idle: Option<Duration>,
+        admission: Option<Admission>,
+    ) -> Self {
+        let mut body = Self {
+            deadline: None,
+            idle: None,
+            admission,
             upstream: Some(upstream),
-            timer,
+        };
+        if body.is_end_stream() {
+            body.over();
+        } else {
+            body.deadline = deadline.map(|deadline| Box::pin(sleep_until(deadline)));
+            body.idle = idle.map(Idle::new);
         }
+        body
     }
 
     /// The account of the request's upload; `None` when the request had no body.
     pub fn upload(&self) -> Option<&Arc<UploadState>> {
         self.upstream.as_ref()?.upload()
+    }
+
+    fn over(&mut self) {
+        self.deadline = None;
+        self.idle = None;
+        drop(self.admission.take());
+    }
+
+    fn cut(
+        &mut self,
+        why: ForwardBodyError,
+    ) -> Poll<Option<Result<Frame<Bytes>, ForwardBodyError>>> {
+        self.upstream = None;
+        self.over();
+        Poll::Ready(Some(Err(why)))
+    }
+}
+
+impl Idle {
+    fn new(longest: Duration) -> Self {
+        Self {
+            longest,
+            timer: Box::pin(tokio::time::sleep(longest)),
+            uploaded: 0,
+        }
+    }
+
+    fn moved(&mut self) {
+        self.timer.as_mut().reset(Instant::now() + self.longest);
+    }
+
+    /// Whether nothing has moved for too long; `uploaded` bytes have gone the other way.
+    fn is_over(&mut self, cx: &mut Context<'_>, uploaded: u64) -> bool {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if uploaded == self.uploaded {
+                return true;
+            }
+            self.uploaded = uploaded;
+            self.moved();
+        }
+        false
     }
 }
 
@@ -76,18 +148,30 @@ impl<B: RequestBody> Body for ForwardBody<B> {
         let Some(upstream) = &mut this.upstream else {
             return Poll::Ready(None);
         };
-        if let Some(timer) = &mut this.timer
+        if let Some(timer) = &mut this.deadline
             && timer.as_mut().poll(cx).is_ready()
         {
-            this.timer = None;
-            this.upstream = None;
-            return Poll::Ready(Some(Err(ForwardBodyError::Deadline)));
+            return this.cut(ForwardBodyError::Deadline);
         }
-        let polled = Pin::new(&mut *upstream).poll_frame(cx);
-        if upstream.is_end_stream() {
-            this.timer = None;
+        match Pin::new(&mut *upstream).poll_frame(cx) {
+            Poll::Pending => {
+                let uploaded = upstream.upload().map_or(0, |upload| upload.bytes());
+                if let Some(idle) = &mut this.idle
+                    && idle.is_over(cx, uploaded)
+                {
+                    return this.cut(ForwardBodyError::Idle);
+                }
+                Poll::Pending
+            }
+            Poll::Ready(frame) => {
+                if upstream.is_end_stream() || !matches!(frame, Some(Ok(_))) {
+                    this.over();
+                } else if let Some(idle) = &mut this.idle {
+                    idle.moved();
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(ForwardBodyError::from)))
+            }
         }
-        polled.map_err(ForwardBodyError::from)
     }
 
     fn is_end_stream(&self) -> bool {

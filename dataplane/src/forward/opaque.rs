@@ -4,12 +4,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use policies::cluster::ClusterIndex;
+use policies::resilience::{Backoff, Choice};
 
-use super::{CONNECT_RETRIES, Forwarder, Outcome, backoff, pick};
+use super::{Forwarder, Outcome};
 use crate::body::RequestBody;
 use crate::snapshot::{Asked, Snapshot};
 use crate::telemetry::ResponseFlags;
 use crate::upstream::{DialError, OpaqueStream, UpstreamErrorKind};
+use crate::{clock, random};
+
+/// How often another endpoint is tried after a failed connect (Istio's default `attempts`).
+const CONNECT_RETRIES: u32 = 2;
 
 /// A connection to an endpoint, or why there is none, and how it came about.
 #[derive(Debug)]
@@ -75,11 +80,17 @@ impl<B: RequestBody> Forwarder<B> {
         let begun = Instant::now();
         let mut tried: Vec<usize> = Vec::new();
         loop {
-            let Some(position) = pick(live, &tried) else {
+            let choice = Choice {
+                tried: &tried,
+                hash: None,
+            };
+            let picked = live.pick(&choice, clock::now(), random::number());
+            let Some(position) = picked else {
                 return Err(Unopened::NoEndpoint);
             };
             if tried.contains(&position) {
-                tokio::time::sleep(backoff(outcome.attempts)).await;
+                let pause = Backoff::default().pause(outcome.attempts, random::number());
+                tokio::time::sleep(pause).await;
             }
             outcome.attempts += 1;
             outcome.endpoint = Some(position);

@@ -16,6 +16,8 @@ use crate::testing::{
 };
 use crate::upstream::Limits;
 
+mod retries;
+
 type Via = Forwarder<TestBody>;
 
 fn plain() -> Via {
@@ -53,13 +55,12 @@ async fn within(
     limit: Option<Duration>,
 ) -> Forwarded<TestBody> {
     let (cluster, _) = snapshot.clusters.iter().next().unwrap();
-    via.forward(
-        snapshot,
-        cluster,
-        request,
-        limit.map(|l| Instant::now() + l),
-    )
-    .await
+    let policy = RetryPolicy::default();
+    let way = Way {
+        deadline: limit.map(|limit| Instant::now() + limit),
+        ..Way::new(cluster, &policy)
+    };
+    via.forward(snapshot, way, request).await
 }
 
 #[tokio::test]
@@ -114,27 +115,6 @@ async fn after_two_more_endpoints_the_client_is_told() {
         ResponseFlags::UPSTREAM_CONNECTION_FAILURE | ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED;
     assert_eq!(outcome.flags, expected);
     assert!(outcome.failure.unwrap().contains("refused"));
-}
-
-#[tokio::test]
-async fn a_cluster_without_endpoints_is_unhealthy() {
-    let snapshot = snapshot(&["127.0.0.1:1".parse().unwrap()]);
-    let (cluster, _) = snapshot.clusters.iter().next().unwrap();
-    let destination = snapshot.destination(cluster).unwrap();
-    let of = snapshot.clusters.get(cluster).unwrap();
-    let attempts = Attempts {
-        of,
-        destination,
-        resolver: &snapshot.resolver,
-        protocol: None,
-    };
-    let mut outcome = Outcome::default();
-    let reply = attempts
-        .run(&plain(), |_| None, get("/"), &mut outcome)
-        .await
-        .unwrap_err();
-    assert_eq!(reply, LocalReply::no_healthy_upstream());
-    assert_eq!(outcome.attempts, 0);
 }
 
 #[tokio::test]
@@ -293,7 +273,9 @@ async fn a_given_target_is_served_the_same_way() {
         Duration::from_secs(1),
     );
     let via = plain();
-    let Forwarded { result, outcome } = via.to_target(&target, post("/", full("grpc")), None).await;
+    let Forwarded { result, outcome } = via
+        .to_target(&target, &RetryPolicy::off(), post("/", full("grpc")), None)
+        .await;
     let collected = result.unwrap().into_body().collect().await.unwrap();
     assert_eq!(collected.trailers().unwrap()["grpc-status"], "0");
     assert_eq!(collected.to_bytes(), Bytes::from_static(b"grpc"));
@@ -307,7 +289,7 @@ async fn a_given_target_is_served_the_same_way() {
         Duration::from_secs(1),
     );
     let reply = via
-        .to_target(&gone, get("/"), None)
+        .to_target(&gone, &RetryPolicy::off(), get("/"), None)
         .await
         .result
         .unwrap_err();
@@ -324,11 +306,4 @@ async fn dropping_the_future_cancels() {
     server
         .until("the exchange is cancelled", |s| s.open() == 0)
         .await;
-}
-
-#[test]
-fn the_wait_before_the_same_endpoint_is_bounded() {
-    for attempts in 1..40 {
-        assert!(backoff(attempts) < BACKOFF * 10);
-    }
 }

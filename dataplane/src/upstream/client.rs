@@ -263,7 +263,9 @@ impl<B: RequestBody> Upstreams<B> {
                         return Err(if upload_failed {
                             UpstreamError::new(UpstreamErrorKind::Upload, failed.error.cause)
                         } else {
-                            failed.error.into_error(None)
+                            let mut error = failed.error.into_error(None);
+                            error.reused = failed.reused;
+                            error
                         });
                     };
                     shape::restore_host(&mut unsent);

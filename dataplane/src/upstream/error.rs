@@ -27,6 +27,8 @@ pub enum UpstreamErrorKind {
     Tls,
     /// The peer speaks, but not the protocol we need.
     Protocol,
+    /// The peer refused the stream before it looked at the request (RFC 9113 §8.7), or goes away without it (§6.8).
+    Refused,
     /// The connection or stream ended before a response came, after (part of) the request was sent.
     Reset,
     /// The request's own body failed: the client went away in the middle of its upload.
@@ -56,6 +58,7 @@ impl UpstreamErrorKind {
             | Self::Identity
             | Self::Tls => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
             Self::Protocol => ResponseFlags::UPSTREAM_PROTOCOL_ERROR,
+            Self::Refused => ResponseFlags::UPSTREAM_REMOTE_RESET,
             Self::Reset => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
             Self::Upload => ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION,
             Self::Request => ResponseFlags::NONE,
@@ -73,6 +76,7 @@ impl UpstreamErrorKind {
             Self::Identity => "upstream_reset_before_response_started{peer_identity_refused}",
             Self::Tls => "upstream_reset_before_response_started{tls_failure}",
             Self::Protocol => "upstream_reset_before_response_started{protocol_error}",
+            Self::Refused => "upstream_reset_before_response_started{remote_refused_stream_reset}",
             Self::Reset => "upstream_reset_before_response_started{connection_termination}",
             Self::Upload => "downstream_remote_disconnect",
             Self::Request => "request_not_forwardable",
@@ -91,6 +95,7 @@ impl fmt::Display for UpstreamErrorKind {
             Self::Identity => "the peer's identity is refused",
             Self::Tls => "the TLS handshake failed",
             Self::Protocol => "the peer broke the protocol",
+            Self::Refused => "the peer refused the stream unseen",
             Self::Reset => "the connection ended before a response",
             Self::Upload => "the request body failed",
             Self::Request => "the request cannot be forwarded",
@@ -106,6 +111,8 @@ pub struct UpstreamError<B> {
     pub cause: Arc<str>,
     /// The untouched request, when nothing of it was sent: it may go to another endpoint.
     pub request: Option<Box<Request<B>>>,
+    /// The connection had served before, so that the peer may have closed it before it saw the request.
+    pub reused: bool,
 }
 
 impl<B> UpstreamError<B> {
@@ -114,6 +121,7 @@ impl<B> UpstreamError<B> {
             kind,
             cause: cause.into(),
             request: None,
+            reused: false,
         }
     }
 
@@ -129,6 +137,7 @@ impl<B> fmt::Debug for UpstreamError<B> {
             .field("kind", &self.kind)
             .field("cause", &self.cause)
             .field("unsent", &self.request.is_some())
+            .field("reused", &self.reused)
             .finish()
     }
 }
@@ -193,10 +202,22 @@ pub(super) fn exchange_kind(error: &hyper::Error, upload_failed: bool) -> Upstre
     if error.is_parse() {
         return UpstreamErrorKind::Protocol;
     }
+    if chain(error).any(is_refusal) {
+        return UpstreamErrorKind::Refused;
+    }
     if let Some(kind) = chain(error).find_map(tls_of) {
         return kind;
     }
     UpstreamErrorKind::Reset
+}
+
+/// Whether the peer says that it has not looked at the request: `REFUSED_STREAM`, or GOAWAY, which ends only the streams
+/// above the last one that the peer takes care of.
+fn is_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<h2::Error>().is_some_and(|error| {
+        let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        error.is_remote() && (refused || error.is_go_away())
+    })
 }
 
 fn tls_of(error: &(dyn std::error::Error + 'static)) -> Option<UpstreamErrorKind> {

@@ -165,8 +165,6 @@ codes! {
     /// Two documents of a kind that a namespace may have once without a selector.
     SECOND_FOR_NAMESPACE = "PC0134";
 
-    /// Retries are not in force yet.
-    RETRIES_NOT_IN_FORCE = "PC0201";
     /// Fault injection is not in force yet.
     FAULT_NOT_IN_FORCE = "PC0202";
     /// Mirroring is not in force yet.
@@ -205,8 +203,6 @@ codes! {
     TUNNEL_NOT_IN_FORCE = "PC0227";
     /// The PROXY protocol to endpoints is not in force yet.
     PROXY_PROTOCOL_NOT_IN_FORCE = "PC0228";
-    /// Retry budgets are not in force yet.
-    RETRY_BUDGET_NOT_IN_FORCE = "PC0229";
     /// Addresses of listeners are not in force: the process has them.
     BIND_NOT_IN_FORCE = "PC0230";
     /// Endpoints on Unix sockets are not in force yet.

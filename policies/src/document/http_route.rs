@@ -47,7 +47,7 @@ pub struct HttpRule {
     pub rewrite: Option<HttpRewrite>,
     /// `timeout` of the whole request, all tries included; none means no limit.
     pub timeout: Option<Spanned<Duration>>,
-    /// `retries`; none is the mesh's default. Not in force.
+    /// `retries`; none is the mesh's default.
     pub retries: Option<Spanned<HttpRetry>>,
     /// `fault`; not in force.
     pub fault: Option<Box<Spanned<HttpFault>>>,

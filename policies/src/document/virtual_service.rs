@@ -2,7 +2,7 @@
 
 use super::export_to::{Exported, export_to};
 use super::l4_route::{L4Rule, TcpRoute, TlsRoute};
-use super::{HttpRule, Meta, Spanned, Visibility};
+use super::{HttpRule, Meta, RouteAnnotations, Spanned, Visibility};
 use crate::decode::{
     Cursor, Decode, DnsLabel, Document, Fields, HostText, Port, is_dns_label, is_host_name,
 };
@@ -80,6 +80,7 @@ impl Document for VirtualService {
             check_delegate(f, &document);
         }
         check_claims(f, &document);
+        RouteAnnotations::check(f, &document.meta);
         f.any_of(&["http", "tls", "tcp"]);
         Some(document)
     }

@@ -13,7 +13,7 @@ pub use shown::{EndpointState, LiveState};
 use super::host::{Claim, Host};
 use super::settings::{Balancer, Settings};
 use super::transition::{Observer, Reason, Transition};
-use super::{BreakerState, HashKey, Moment, TryOutcome};
+use super::{BreakerState, Budget, HashKey, Moment, TryOutcome};
 use crate::cluster::{ClusterKey, EndpointAddress};
 use carried::Shared;
 use pick::Level;
@@ -30,6 +30,7 @@ pub struct Live {
     /// By priority, the first first.
     levels: Box<[Level]>,
     shared: Arc<Shared>,
+    budget: Budget,
 }
 
 /// What the pick of an endpoint depends on.
@@ -64,6 +65,11 @@ impl Live {
     /// What the documents say about the cluster.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// How many retries the cluster gets.
+    pub const fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Lets a request in.

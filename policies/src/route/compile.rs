@@ -25,7 +25,7 @@ pub(super) fn compile(
 ) -> Compiled {
     let rules = Rules::new(documents, registry, mesh, proxy.workload());
     let clusters = ClusterBuilder::new(rules);
-    let mut compiler = RuleCompiler::new(documents, registry, clusters);
+    let mut compiler = RuleCompiler::new(documents, registry, clusters, mesh);
     let routes = match proxy {
         Proxy::Gateway { workload } => gateway::compile(documents, workload, &mut compiler),
         Proxy::Sidecar { workload } => sidecar::compile(documents, workload, &mut compiler),

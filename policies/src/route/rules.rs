@@ -10,15 +10,17 @@ use super::matching::{Condition, Text};
 use super::rule_list::CompiledRule;
 use super::{
     ClaimPath, DirectResponse, HeaderOps, HttpRoute, PathRewrite, Redirect, Rewrite, RouteAction,
-    WeightedCluster, WeightedClusters,
+    WeightedCluster, WeightedClusters, retries,
 };
 use crate::cluster::{ClusterBuilder, ClusterIndex};
 use crate::decode::MAX_REGEX_SIZE;
 use crate::document::{
-    Destination, DocumentSet, HttpMatch, HttpRewrite, HttpRule, Spanned, StringMatch,
-    VirtualService,
+    Destination, DocumentSet, HttpMatch, HttpRetry, HttpRewrite, HttpRule, RouteAnnotations,
+    Spanned, StringMatch, VirtualService,
 };
+use crate::mesh::Mesh;
 use crate::registry::{Registry, Service, ServicePort};
+use crate::resilience::DeadlineScope;
 use crate::workload::Workload;
 
 /// Where compiled rules will stand.
@@ -41,6 +43,8 @@ pub(super) struct RuleCompiler<'a> {
     regexes: &'a BTreeMap<Arc<str>, Arc<bytes::Regex>>,
     /// Of rewrites, by their text.
     rewrites: HashMap<&'a str, regex::Regex>,
+    /// The mesh's `defaultHttpRetryPolicy`.
+    pub(super) retries: Option<&'a HttpRetry>,
 }
 
 impl<'a> RuleCompiler<'a> {
@@ -48,12 +52,14 @@ impl<'a> RuleCompiler<'a> {
         documents: &'a DocumentSet,
         registry: &'a Registry,
         clusters: ClusterBuilder<'a>,
+        mesh: &'a Mesh,
     ) -> Self {
         Self {
             registry,
             clusters,
             regexes: &documents.regexes.0,
             rewrites: HashMap::new(),
+            retries: mesh.default_http_retry_policy.as_ref(),
         }
     }
 }
@@ -65,6 +71,7 @@ pub(super) fn compile<'a>(
     compiler: &mut RuleCompiler<'a>,
 ) -> Vec<CompiledRule> {
     let name: Arc<str> = document.meta.qualified().into();
+    let annotations = RouteAnnotations::of(&document.meta);
     let mut compiled = Vec::new();
     for rule in &document.http {
         let everything = [HttpMatch::default()];
@@ -89,6 +96,8 @@ pub(super) fn compile<'a>(
             at: rule.at.clone(),
             action,
             timeout: rule.timeout.as_ref().map(|timeout| timeout.value),
+            retry: retries::compile(rule.retries.as_deref(), compiler.retries, annotations),
+            deadline: annotations.deadline,
             rewrite: None,
             request_headers: HeaderOps::compile(&rule.headers.request),
             response_headers: HeaderOps::compile(&rule.headers.response),
@@ -381,8 +390,12 @@ fn substitution(rewrite: &str) -> String {
     with
 }
 
-/// The route of a service that no VirtualService is about: no timeout, no changes.
-pub(super) fn default_rule(service: &Service, cluster: ClusterIndex) -> Option<CompiledRule> {
+/// The route of a service that no VirtualService is about: no timeout, the mesh's retries, no changes.
+pub(super) fn default_rule(
+    service: &Service,
+    cluster: ClusterIndex,
+    retries: Option<&HttpRetry>,
+) -> Option<CompiledRule> {
     let only = WeightedCluster {
         cluster,
         weight: 1,
@@ -397,6 +410,8 @@ pub(super) fn default_rule(service: &Service, cluster: ClusterIndex) -> Option<C
             at: service.at.clone(),
             action: RouteAction::Forward(WeightedClusters::new(vec![only])?),
             timeout: None,
+            retry: retries::compile(None, retries, RouteAnnotations::default()),
+            deadline: DeadlineScope::default(),
             rewrite: None,
             request_headers: HeaderOps::default(),
             response_headers: HeaderOps::default(),

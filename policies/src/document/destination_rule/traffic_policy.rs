@@ -26,7 +26,7 @@ pub struct TrafficPolicy {
     pub tunnel: Option<Box<Spanned<Tunnel>>>,
     /// `proxyProtocol.version`; not in force.
     pub proxy_protocol: Option<Box<Spanned<ProxyProtocolVersion>>>,
-    /// `retryBudget`; not in force.
+    /// `retryBudget`.
     pub retry_budget: Option<Box<Spanned<RetryBudget>>>,
 }
 
@@ -88,11 +88,7 @@ impl Decode for TrafficPolicy {
                     codes::PROXY_PROTOCOL_NOT_IN_FORCE,
                     "no PROXY protocol header is sent",
                 ),
-                retry_budget: f.later(
-                    "retryBudget",
-                    codes::RETRY_BUDGET_NOT_IN_FORCE,
-                    "requests are not retried",
-                ),
+                retry_budget: f.optional("retryBudget"),
             };
             f.exclusive(&["tunnel", "proxyProtocol"]);
             f.any_of(&[

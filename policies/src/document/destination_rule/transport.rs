@@ -1,4 +1,5 @@
-//! How connections and retries to a destination are wrapped and bounded: tunnel, PROXY protocol, retry budget. Not in force.
+//! How connections and retries to a destination are wrapped and bounded: tunnel and PROXY protocol, which are not in
+//! force, and the retry budget.
 
 use crate::decode::{Cursor, Decode, HostOrIp, Port};
 use crate::diagnostic::codes;

@@ -1,4 +1,4 @@
-//! Istio's `HTTPRetry`: when a request is sent again. Not in force.
+//! Istio's `HTTPRetry`: when a request is sent again.
 
 use std::fmt;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub struct HttpRetry {
     pub retry_on: Vec<RetryOn>,
     /// `backoff`: the base interval, 25 ms if not given.
     pub backoff: Option<Duration>,
-    /// `retryRemoteLocalities`; `false` if not given.
+    /// `retryRemoteLocalities`; `false` if not given. Not in force.
     pub retry_remote_localities: Option<bool>,
     /// `retryIgnorePreviousHosts`; `true` if not given.
     pub retry_ignore_previous_hosts: Option<bool>,
@@ -119,7 +119,11 @@ impl Decode for HttpRetry {
                     .optional::<Conditions>("retryOn")
                     .map_or_else(Vec::new, |Conditions(conditions)| conditions),
                 backoff: f.optional("backoff"),
-                retry_remote_localities: f.optional("retryRemoteLocalities"),
+                retry_remote_localities: f.later(
+                    "retryRemoteLocalities",
+                    codes::FIELD_NOT_IN_FORCE,
+                    "retries follow the order of the load balancer, which avoids endpoints and not localities",
+                ),
                 retry_ignore_previous_hosts: f.optional("retryIgnorePreviousHosts"),
             };
             let about = ["perTryTimeout", "retryOn", "retryRemoteLocalities"];

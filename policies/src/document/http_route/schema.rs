@@ -26,11 +26,7 @@ impl Decode for HttpRule {
                     .map(|delegate| delegate.map(|Delegate(name)| name)),
                 rewrite: f.optional("rewrite"),
                 timeout: f.optional("timeout"),
-                retries: f.later(
-                    "retries",
-                    codes::RETRIES_NOT_IN_FORCE,
-                    "requests are not retried",
-                ),
+                retries: f.optional("retries"),
                 fault: f.later("fault", codes::FAULT_NOT_IN_FORCE, "no fault is injected"),
                 mirrors: read_mirrors(f),
                 cors: f.later(

@@ -67,11 +67,7 @@ impl Document for MeshConfig {
                     "each process says where its application listens",
                 )
                 .and_then(|Mode(mode)| mode),
-            default_http_retry_policy: f.later(
-                "defaultHttpRetryPolicy",
-                CODE,
-                "requests are not retried",
-            ),
+            default_http_retry_policy: f.optional("defaultHttpRetryPolicy"),
             default_config: f.later(
                 "defaultConfig",
                 CODE,

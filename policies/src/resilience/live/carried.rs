@@ -13,7 +13,7 @@ use crate::resilience::host::Host;
 use crate::resilience::locality::Place;
 use crate::resilience::settings::Settings;
 use crate::resilience::transition::{Observer, Transition};
-use crate::resilience::{BreakerState, Moment};
+use crate::resilience::{BreakerState, Budget, Moment, RetryLimits};
 
 /// Transitions that are remembered for each cluster.
 const REMEMBERED: usize = 32;
@@ -112,8 +112,13 @@ impl Live {
             roster.groups = groups;
             roster.count();
         }
+        let limits = RetryLimits {
+            budget: settings.retry_budget,
+            max_retries: settings.pool.max_retries.filter(|most| *most > 0),
+        };
         let addresses = cluster.endpoints.iter();
         Self {
+            budget: Budget::new(limits, previous.map(|live| &live.budget)),
             key: cluster.key.clone(),
             addresses: addresses.map(|endpoint| endpoint.address.clone()).collect(),
             settings,

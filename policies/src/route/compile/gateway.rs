@@ -7,6 +7,7 @@ use super::{empty, keep};
 use crate::document::{DocumentSet, Gateway, Server, VirtualService};
 use crate::host::HostPattern;
 use crate::registry::Registry;
+use crate::resilience::{DeadlineScope, RetryPolicy};
 use crate::route::hosts::HostTable;
 use crate::route::matching::Condition;
 use crate::route::rule_list::{CompiledRule, RuleList};
@@ -192,6 +193,8 @@ fn redirect(gateway: &Gateway, server: &Server, name: &str) -> CompiledRule {
                 .clone(),
             action: RouteAction::Redirect(Redirect::to_https()),
             timeout: None,
+            retry: RetryPolicy::off(),
+            deadline: DeadlineScope::default(),
             rewrite: None,
             request_headers: HeaderOps::default(),
             response_headers: HeaderOps::default(),

@@ -38,7 +38,7 @@ pub(super) fn compile<'a>(
             } else {
                 let cluster = compiler.clusters.cluster(service, port, None);
                 cluster
-                    .and_then(|cluster| default_rule(service, cluster))
+                    .and_then(|cluster| default_rule(service, cluster, compiler.retries))
                     .into_iter()
                     .collect()
             };

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use regex::bytes::Regex;
 
 use super::*;
+use crate::resilience::{DeadlineScope, RetryPolicy};
 use crate::route::{DirectResponse, HeaderOps, RouteAction};
 use crate::source::Location;
 
@@ -73,6 +74,8 @@ fn rule(condition: Condition) -> CompiledRule {
         at: Location::new("a.yaml", 1, 1),
         action,
         timeout: None,
+        retry: RetryPolicy::off(),
+        deadline: DeadlineScope::default(),
         rewrite: None,
         request_headers: HeaderOps::default(),
         response_headers: HeaderOps::default(),
