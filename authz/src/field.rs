@@ -3,10 +3,9 @@
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName};
-use policies::{document::Spanned, source::Location};
+use policies::{cidr::Cidr, document::Spanned, source::Location};
 
 use crate::{
-    cidr::Cidr,
     decision::Action,
     facts::{Facts, HttpFacts},
     matcher::Pattern,

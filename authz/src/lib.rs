@@ -53,7 +53,6 @@
 pub mod advice;
 mod attachment;
 pub mod check;
-mod cidr;
 pub mod claims;
 pub mod codes;
 mod compile;

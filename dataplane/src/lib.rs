@@ -21,12 +21,14 @@ pub mod headers;
 pub mod identity_status;
 pub mod local_reply;
 pub mod pages;
+pub mod passthrough;
 pub mod policy_store;
 pub mod random;
 pub mod rate_limit;
 pub mod resolve;
 pub mod route;
 pub mod snapshot;
+pub mod tcp;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;

@@ -7,19 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dataplane::tcp::{Abort, Opening};
 use pingora::apps::HttpServerApp;
 use pingora::server::ShutdownWatch;
 use runtime::lifecycle::ConnectionCount;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
-use crate::connection::{Connection, HttpVersion};
+use crate::connection::{Connection, HttpVersion, TlsFacts};
 use crate::detect::detect;
 use crate::pace::{Pace, Timeouts};
 use crate::stream::{ClientStream, Transport};
-use crate::tls::TlsTerminator;
+use crate::tcp::{Arrival, TcpDoor};
+use crate::tls::{Beginning, TlsTerminator};
 use crate::{drain, h1, h2};
 
 /// How long to wait when the process has no descriptor left for another connection.
@@ -32,6 +36,8 @@ pub(crate) struct Door<A> {
     pub(crate) app: Arc<A>,
     /// The port that `Gateway` documents name.
     pub(crate) port: u16,
+    /// Where connections go that are not looked into; none resets them.
+    pub(crate) opaque: Option<TcpDoor>,
     /// Ends TLS, on a port whose servers ask for it.
     pub(crate) tls: Arc<TlsTerminator>,
     /// What a client may take its time over.
@@ -42,6 +48,16 @@ pub(crate) struct Door<A> {
     pub(crate) connections: ConnectionCount,
     /// Becomes true when the process begins to drain.
     pub(crate) draining: ShutdownWatch,
+}
+
+/// What has become of the beginning of a connection to a TLS port.
+enum Ended {
+    /// TLS has ended here, with HTTP behind it.
+    Http(Box<(TlsStream<TcpStream>, TlsFacts, HttpVersion)>),
+    /// TLS has ended here, with anything behind it.
+    Opaque(Box<TlsStream<TcpStream>>, Arrival),
+    /// TLS goes on to an endpoint.
+    Not(TcpStream, Arrival),
 }
 
 impl<A> Door<A>
@@ -83,22 +99,83 @@ where
         }
     }
 
+    /// Reads a ClientHello, and ends TLS unless the server that it names passes TLS on.
+    async fn handshake(
+        &self,
+        mut tcp: TcpStream,
+        remote: SocketAddr,
+        local: SocketAddr,
+    ) -> io::Result<Ended> {
+        let opening = Opening::read(&mut tcp).await?;
+        let sni = opening.sni();
+        let arrival = |first| Arrival {
+            remote,
+            local,
+            sni: sni.clone(),
+            first,
+        };
+        let passed = self.tls.passes(self.port, sni.as_deref());
+        if passed && opening.hello.is_some() {
+            return Ok(Ended::Not(tcp, arrival(opening.read)));
+        }
+        let handshake = self.tls.accept(self.port, tcp, opening).await?;
+        if self.tls.is_opaque(self.port, sni.as_deref()) {
+            return Ok(Ended::Opaque(Box::new(handshake.0), arrival(Vec::new())));
+        }
+        Ok(Ended::Http(Box::new(handshake)))
+    }
+
+    async fn opaque<S>(&self, client: S, arrival: Arrival)
+    where
+        S: AsyncRead + AsyncWrite + Abort + Unpin,
+    {
+        if let Some(door) = &self.opaque {
+            door.serve(client, arrival).await;
+        } else {
+            client.abort();
+        }
+    }
+
     /// Serves one connection to its end.
     async fn serve(&self, mut tcp: TcpStream, peer: SocketAddr) -> io::Result<()> {
         tcp.set_nodelay(true)?;
         let local = tcp.local_addr()?;
         let descriptor = tcp.as_raw_fd();
-        let (transport, replay, version, tls) = if self.tls.serves(self.port) {
-            let handshake = self.tls.accept(self.port, tcp);
-            let (tls, facts, version) = timeout(self.timeouts.handshake, handshake)
-                .await
-                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-            (Transport::tls(tls), Bytes::new(), version, Some(facts))
-        } else {
-            let Some((version, replay)) = detect(&mut tcp, &self.timeouts).await? else {
+        let (transport, replay, version, tls) = match self.tls.begins(self.port) {
+            Beginning::Tls => {
+                let handshake = self.handshake(tcp, peer, local);
+                let handshake = timeout(self.timeouts.handshake, handshake)
+                    .await
+                    .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+                let (tls, facts, version) = match handshake {
+                    Ended::Http(handshake) => *handshake,
+                    Ended::Opaque(tls, arrival) => {
+                        self.opaque(*tls, arrival).await;
+                        return Ok(());
+                    }
+                    Ended::Not(tcp, arrival) => {
+                        self.opaque(tcp, arrival).await;
+                        return Ok(());
+                    }
+                };
+                (Transport::tls(tls), Bytes::new(), version, Some(facts))
+            }
+            Beginning::Opaque => {
+                let arrival = Arrival {
+                    remote: peer,
+                    local,
+                    sni: None,
+                    first: Vec::new(),
+                };
+                self.opaque(tcp, arrival).await;
                 return Ok(());
-            };
-            (Transport::plain(tcp), replay, version, None)
+            }
+            Beginning::Http => {
+                let Some((version, replay)) = detect(&mut tcp, &self.timeouts).await? else {
+                    return Ok(());
+                };
+                (Transport::plain(tcp), replay, version, None)
+            }
         };
         let pace = Arc::new(Pace::new(self.timeouts));
         if tls.is_some() && version == HttpVersion::One {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use dataplane::{PolicyStore, Snapshot};
 use identity::keeper::IdentityKeeper;
 use policies::host::HostPattern;
-use policies::listener::GatewayListeners;
+use policies::listener::{GatewayListeners, ListenerTls};
 use runtime::health::ConditionHandle;
 use runtime::published::Published;
 use runtime::state_dir::StateDir;
@@ -229,7 +229,7 @@ impl Seen {
 fn wanted(listeners: &GatewayListeners) -> BTreeMap<Arc<str>, Vec<HostPattern>> {
     let mut wanted: BTreeMap<Arc<str>, Vec<HostPattern>> = BTreeMap::new();
     for server in listeners.ports.iter().flat_map(|port| &port.servers) {
-        if let Some(tls) = &server.tls {
+        if let Some(tls) = server.tls.as_ref().and_then(ListenerTls::terms) {
             let hosts = wanted.entry(Arc::clone(&tls.credential_name)).or_default();
             hosts.extend(server.hosts.iter().cloned());
         }

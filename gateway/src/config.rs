@@ -202,6 +202,9 @@ pub struct TimeoutsConfig {
     /// Between two reads or two writes of a body, towards clients and towards the mesh.
     #[serde(deserialize_with = "duration::deserialize")]
     pub stream_idle: Duration,
+    /// How long a TCP connection may stay open without a byte.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub tcp_idle: Duration,
 }
 
 impl Default for TimeoutsConfig {
@@ -211,6 +214,7 @@ impl Default for TimeoutsConfig {
             request_head: Duration::from_secs(10),
             idle: Duration::from_secs(75),
             stream_idle: Duration::from_mins(5),
+            tcp_idle: Duration::from_hours(1),
         }
     }
 }
@@ -323,6 +327,7 @@ impl GatewayConfig {
             ("timeouts.requestHead", timeouts.request_head),
             ("timeouts.idle", timeouts.idle),
             ("timeouts.streamIdle", timeouts.stream_idle),
+            ("timeouts.tcpIdle", timeouts.tcp_idle),
         ] {
             if value.is_zero() {
                 let help = "leave it out for the default";

@@ -40,6 +40,7 @@ mod session;
 mod session_body;
 mod status;
 mod stream;
+mod tcp;
 mod tidy;
 mod tls;
 mod tunnel;

@@ -11,7 +11,8 @@ use dataplane::ext_authz::ExtAuthz;
 use dataplane::forward::ForwardSettings;
 use dataplane::identity_status;
 use dataplane::resolve::Resolver;
-use dataplane::telemetry::{AccessLog, LogTarget, RequestMetrics};
+use dataplane::tcp::Carrier;
+use dataplane::telemetry::{AccessLog, LogTarget, RequestMetrics, TcpMetrics};
 use dataplane::tokens::Tokens;
 use dataplane::upstream::Limits;
 use dataplane::{
@@ -43,6 +44,7 @@ use crate::credentials::CredentialDirectory;
 use crate::gateway::{EdgeRules, Gateway};
 use crate::pace::Timeouts;
 use crate::status::StatusSources;
+use crate::tcp::TcpDoor;
 use crate::tls::TlsTerminator;
 
 /// How long the last lines of a log may take to be written.
@@ -152,13 +154,26 @@ impl GatewayService {
             stream_idle: Some(self.config.timeouts.stream_idle),
         });
         forwarder.register(metrics.registry())?;
+        let requests = Arc::new(RequestMetrics::new(
+            metrics.registry(),
+            RequestMetrics::DEFAULT_MAX_SERIES,
+        )?);
+        let carrier = Arc::new(Carrier {
+            store: policies.clone(),
+            material: keeper.material(),
+            access: access.clone(),
+            metrics: TcpMetrics::new(
+                metrics.registry(),
+                &requests,
+                RequestMetrics::DEFAULT_MAX_SERIES,
+            )?,
+            access_log: access_log.clone(),
+            id: Some(self.config.spiffe_id()?),
+        });
         let gateway = Gateway::new(
             policies,
             forwarder,
-            Arc::new(RequestMetrics::new(
-                metrics.registry(),
-                RequestMetrics::DEFAULT_MAX_SERIES,
-            )?),
+            requests,
             access_log.clone(),
             access.clone(),
             Some(&self.config.spiffe_id()?),
@@ -167,7 +182,7 @@ impl GatewayService {
 
         bound.set_not_ready("waiting for the other conditions");
         if all_but_listeners(&readiness, &lifecycle).await {
-            let opened = self.open_doors(&gateway, &terminator, &lifecycle)?;
+            let opened = self.open_doors(&gateway, &carrier, &terminator, &lifecycle)?;
             for (port, address) in &opened {
                 ports.insert(format!("listener:{port}"), *address);
             }
@@ -294,6 +309,7 @@ impl GatewayService {
     fn open_doors(
         &self,
         gateway: &Arc<Gateway>,
+        carrier: &Arc<Carrier>,
         terminator: &Arc<TlsTerminator>,
         lifecycle: &Lifecycle,
     ) -> anyhow::Result<BTreeMap<u16, SocketAddr>> {
@@ -309,6 +325,12 @@ impl GatewayService {
             let door = Door {
                 app: Arc::clone(gateway),
                 port,
+                opaque: Some(TcpDoor::new(
+                    gateway,
+                    carrier,
+                    port,
+                    self.config.timeouts.tcp_idle,
+                )),
                 tls: Arc::clone(terminator),
                 timeouts: Timeouts::from(self.config.timeouts),
                 places: Arc::clone(&places),

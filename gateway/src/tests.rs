@@ -17,6 +17,7 @@ mod policy;
 mod routing;
 mod settings;
 mod streaming;
+mod tcp;
 mod tls;
 mod upstream;
 
@@ -25,7 +26,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataplane::telemetry::{AccessLog, RequestMetrics};
+use dataplane::tcp::Carrier;
+use dataplane::telemetry::{AccessLog, RequestMetrics, TcpMetrics};
 use dataplane::upstream::Limits;
 use dataplane::{Access, Forwarder, PolicyStore, ProxyContext, Role, Upstreams};
 use policies::mesh::Mesh;
@@ -40,12 +42,15 @@ use crate::config::{GatewayConfig, TimeoutsConfig, WorkloadConfig};
 use crate::credentials::certified_key;
 use crate::gateway::{EdgeRules, Gateway};
 use crate::pace::Timeouts;
+use crate::tcp::TcpDoor;
 use crate::tls::{TlsServers, TlsTerminator};
 
 /// A gateway with one plain text door, logical port 80, and one TLS door, logical port 443.
 pub(super) struct Running {
     pub(super) http: SocketAddr,
     pub(super) https: SocketAddr,
+    /// Logical port 9000, which no usual document opens.
+    pub(super) tcp: SocketAddr,
     pub(super) policies: PolicyStore,
     pub(super) registry: prometheus::Registry,
     pub(super) drain: tokio::sync::watch::Sender<bool>,
@@ -133,10 +138,19 @@ pub(super) async fn start_with(documents: &str, access: Access, rules: EdgeRules
     let policies = PolicyStore::fixed(context, &registry).unwrap();
     apply(&policies, upstream, documents);
     let (_, reader) = identity::material::channel();
+    let metrics = Arc::new(RequestMetrics::new(&registry, 100).unwrap());
+    let carrier = Arc::new(Carrier {
+        store: policies.clone(),
+        material: reader.clone(),
+        access: access.clone(),
+        metrics: TcpMetrics::new(&registry, &metrics, 100).unwrap(),
+        access_log: AccessLog::off(),
+        id: None,
+    });
     let gateway = Gateway::new(
         policies.clone(),
         Forwarder::new(Upstreams::new(reader, Limits::default())),
-        Arc::new(RequestMetrics::new(&registry, 100).unwrap()),
+        metrics,
         AccessLog::off(),
         access,
         None,
@@ -146,12 +160,18 @@ pub(super) async fn start_with(documents: &str, access: Access, rules: EdgeRules
     let (drain, draining) = tokio::sync::watch::channel(false);
     let connections = runtime::lifecycle::ConnectionCount::default();
     let mut addresses = Vec::new();
-    for port in [80, 443] {
+    for port in [80, 443, 9000] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         addresses.push(listener.local_addr().unwrap());
         let door = Arc::new(Door {
             app: Arc::clone(&gateway),
             port,
+            opaque: Some(TcpDoor::new(
+                &gateway,
+                &carrier,
+                port,
+                Duration::from_secs(60),
+            )),
             tls: Arc::clone(&terminator),
             timeouts: Timeouts::from(TimeoutsConfig::default()),
             places: Arc::new(tokio::sync::Semaphore::new(1000)),
@@ -160,10 +180,10 @@ pub(super) async fn start_with(documents: &str, access: Access, rules: EdgeRules
         });
         tokio::spawn(door.accept(listener));
     }
-    let (http, https) = (addresses[0], addresses[1]);
     Running {
-        http,
-        https,
+        http: addresses[0],
+        https: addresses[1],
+        tcp: addresses[2],
         policies,
         registry,
         drain,

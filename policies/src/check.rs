@@ -12,6 +12,7 @@ mod ports;
 mod rate_limits;
 mod references;
 mod rules;
+mod scopes;
 mod servers;
 pub(crate) mod views;
 
@@ -27,13 +28,14 @@ use listeners::Listeners;
 /// The findings are in the order of (file, position); with an error among them the set must not be put in force.
 pub fn check(documents: &DocumentSet, mesh: &Mesh) -> (Registry, Vec<Diagnostic>) {
     let (registry, mut found) = Registry::build(documents, mesh);
-    let owners = Owners::of_mesh(documents, &registry);
+    let owners = Owners::of_mesh(documents, &registry, mesh);
     references::check(documents, &registry, mesh, &mut found);
     rate_limits::check(documents, mesh, &mut found);
     servers::check(documents, &mut found);
     bindings::check(documents, &registry, &mut found);
     delegates::check(documents, &mut found);
     rules::check(documents, &registry, &mut found);
+    scopes::check(documents, &registry, mesh, &mut found);
     let listeners = Listeners::new(documents, &registry, &owners);
     listeners::check(documents, &registry, &listeners, &mut found);
     let targets = ports::targets(documents, &registry, mesh, &owners, &listeners, &mut found);

@@ -14,7 +14,9 @@
 //! A set whose load or check reports an error must not be put in force.
 
 pub mod advice;
+pub mod audience;
 pub mod check;
+pub mod cidr;
 pub mod cluster;
 mod decode;
 pub mod diagnostic;
@@ -32,6 +34,7 @@ pub mod registry;
 pub mod resilience;
 pub mod route;
 pub mod schema;
+mod scope;
 pub mod source;
 pub mod workload;
 mod yaml;

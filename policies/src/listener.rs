@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use crate::document::{Protocol, ServerTlsMode, TlsVersion};
+pub use crate::document::{Protocol, TlsVersion};
 
-use crate::document::{DocumentSet, Server};
+use crate::document::{DocumentSet, Server, ServerTlsMode};
 use crate::host::HostPattern;
 use crate::mesh::Mesh;
 use crate::route::server_host;
@@ -24,7 +24,7 @@ pub struct GatewayListeners {
 pub struct GatewayPort {
     /// The number in the documents; the process says where it listens.
     pub number: u16,
-    /// What is spoken: `HTTP`, `HTTP2` and `GRPC` are plaintext, `HTTPS` is TLS.
+    /// What its first server speaks: all of them speak plaintext HTTP, or TLS, or TCP.
     pub protocol: Protocol,
     /// Its servers, in document order.
     pub servers: Box<[GatewayServer]>,
@@ -37,6 +37,8 @@ pub struct GatewayServer {
     pub name: Option<Arc<str>>,
     /// `namespace/name` of its Gateway.
     pub gateway: Arc<str>,
+    /// What is spoken: on a TLS port `HTTPS` is HTTP behind TLS, `TLS` anything behind it.
+    pub protocol: Protocol,
     /// Its hosts, without the namespace part.
     pub hosts: Box<[HostPattern]>,
     /// Its TLS; always there on TLS ports, never on others.
@@ -47,11 +49,18 @@ pub struct GatewayServer {
     pub at: Location,
 }
 
-/// TLS of a server.
+/// What becomes of TLS at a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenerTls {
-    /// How.
-    pub mode: ServerTlsMode,
+pub enum ListenerTls {
+    /// It ends at the gateway (`SIMPLE`).
+    Terminated(TlsTerms),
+    /// It goes on to an endpoint, chosen by its server name (`PASSTHROUGH`).
+    Passed,
+}
+
+/// How a server ends TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsTerms {
     /// The directory of the certificate among the gateway's credentials.
     pub credential_name: Arc<str>,
     /// The oldest version that is spoken.
@@ -95,7 +104,22 @@ impl GatewayListeners {
     }
 }
 
+impl ListenerTls {
+    /// The terms of a handshake with the gateway, if TLS ends there.
+    pub fn terms(&self) -> Option<&TlsTerms> {
+        match self {
+            Self::Terminated(terms) => Some(terms),
+            Self::Passed => None,
+        }
+    }
+}
+
 impl GatewayPort {
+    /// Whether its connections begin with a TLS handshake.
+    pub fn is_tls(&self) -> bool {
+        is_tls(self.protocol)
+    }
+
     /// The server for an SNI in lower case: exact, then the longest wildcard, then `*`; without SNI only `*`.
     pub fn server_for(&self, sni: Option<&str>) -> Option<&GatewayServer> {
         let mut best: Option<(usize, &GatewayServer)> = None;
@@ -124,15 +148,18 @@ pub(crate) fn is_tls(protocol: Protocol) -> bool {
 
 pub(crate) fn compile_server(server: &Server, gateway: &Arc<str>) -> GatewayServer {
     let tls = server.tls.as_ref().and_then(|tls| {
-        Some(ListenerTls {
-            mode: tls.mode?,
+        if tls.mode? == ServerTlsMode::Passthrough {
+            return Some(ListenerTls::Passed);
+        }
+        Some(ListenerTls::Terminated(TlsTerms {
             credential_name: tls.credential_name.as_ref()?.as_str().into(),
             min_version: tls.min_version,
-        })
+        }))
     });
     GatewayServer {
         name: server.name.as_deref().map(Arc::from),
         gateway: Arc::clone(gateway),
+        protocol: *server.port.protocol,
         hosts: server
             .hosts
             .iter()

@@ -1,7 +1,11 @@
 //! What holds for the whole mesh (Istio's `MeshConfig`, as far as it is in force).
 
+use crate::audience::Audience;
 use crate::diagnostic::{Diagnostic, codes};
-use crate::document::{DocumentSet, ExtensionProvider, HttpRetry, MeshConfig, Spanned};
+use crate::document::{
+    DestinationRule, DocumentSet, ExtensionProvider, HttpRetry, MeshConfig, OutboundTrafficMode,
+    ServiceEntry, Spanned, VirtualService, Visibility,
+};
 
 /// Mesh-wide settings that every process shares.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +24,22 @@ pub struct Mesh {
     pub extension_providers: Vec<ExtensionProvider>,
     /// When requests are sent again where a route does not say (Istio `defaultHttpRetryPolicy`).
     pub default_http_retry_policy: Option<HttpRetry>,
+    /// What becomes of calls to hosts that no document declares, where no Sidecar says otherwise (Istio
+    /// `outboundTrafficPolicy`; its default is ALLOW_ANY, ours REGISTRY_ONLY).
+    pub outbound_traffic: OutboundTrafficMode,
+    /// Who sees documents without `exportTo`.
+    pub default_exports: DefaultExports,
+}
+
+/// Istio's `defaultServiceExportTo` and its like; empty lists mean everybody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DefaultExports {
+    /// `defaultServiceExportTo`.
+    pub services: Vec<Visibility>,
+    /// `defaultVirtualServiceExportTo`.
+    pub routes: Vec<Visibility>,
+    /// `defaultDestinationRuleExportTo`.
+    pub rules: Vec<Visibility>,
 }
 
 impl Default for Mesh {
@@ -32,6 +52,8 @@ impl Default for Mesh {
             path_normalization: PathNormalization::default(),
             extension_providers: Vec::new(),
             default_http_retry_policy: None,
+            outbound_traffic: OutboundTrafficMode::RegistryOnly,
+            default_exports: DefaultExports::default(),
         }
     }
 }
@@ -74,7 +96,29 @@ impl Mesh {
             .clone_from(&config.extension_providers);
         mesh.default_http_retry_policy
             .clone_from(&config.default_http_retry_policy);
+        if let Some(mode) = config.outbound_traffic_policy {
+            mesh.outbound_traffic = mode;
+        }
+        mesh.default_exports.clone_from(&config.default_exports);
         mesh
+    }
+
+    /// The namespaces that see a service.
+    pub(crate) fn audience_of_service(&self, entry: &ServiceEntry) -> Audience {
+        let default = &self.default_exports.services;
+        Audience::of(&entry.export_to, default, &entry.meta.namespace)
+    }
+
+    /// The namespaces whose proxies look at the routes of a document.
+    pub(crate) fn audience_of_routes(&self, document: &VirtualService) -> Audience {
+        let default = &self.default_exports.routes;
+        Audience::of(&document.export_to, default, &document.meta.namespace)
+    }
+
+    /// The namespaces whose proxies a rule holds for, besides its own.
+    pub(crate) fn audience_of_rule(&self, rule: &DestinationRule) -> Audience {
+        let default = &self.default_exports.rules;
+        Audience::of(&rule.export_to, default, &rule.meta.namespace)
     }
 
     /// Identities are issued for the process's trust domain; a document cannot move it to another one.

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 pub use crate::document::{MeshLocation, Protocol, Resolution};
 
+use crate::audience::Audience;
 use crate::cluster::Endpoint;
 use crate::diagnostic::Diagnostic;
 use crate::document::{DocumentSet, Spanned};
@@ -51,6 +52,8 @@ pub struct Service {
     pub subject_alt_names: Arc<[Spanned<String>]>,
     /// Its endpoints; their port is chosen per service port, see [`ServiceEndpoint`].
     pub endpoints: Vec<ServiceEndpoint>,
+    /// The namespaces that see it.
+    pub audience: Audience,
     /// Where it is declared.
     pub at: Location,
 }

@@ -8,13 +8,14 @@ mod headers;
 mod hosts;
 mod inspect;
 mod matching;
-mod opaque;
+pub(crate) mod opaque;
 mod prefixes;
 mod retries;
 mod rewrite;
 mod rule_list;
 mod rules;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,12 +29,13 @@ pub use explain::{Explanation, Mismatch, Step};
 pub use headers::HeaderOps;
 pub use inspect::{HostRoutes, ListedRoute, PortOf};
 pub(crate) use matching::{Condition, Text, query_value};
-pub use opaque::OpaqueError;
+pub use opaque::{ConnectionView, OpaqueError, OpaqueRoute, OpaqueRules};
 pub use rewrite::{PathRewrite, Rewrite};
 pub(crate) use rules::{Listener, condition, holds, implied_port};
 
 use crate::cluster::{ClusterIndex, ClusterSet};
-use crate::document::DocumentSet;
+use crate::document::{DocumentSet, OutboundTrafficMode};
+use crate::host::split_port;
 use crate::mesh::Mesh;
 use crate::registry::Registry;
 use crate::resilience::{DeadlineScope, RetryPolicy};
@@ -118,10 +120,34 @@ pub struct RouteTable {
     pub(crate) portless: hosts::HostTable,
     /// On a sidecar: hosts that are no declared service, on any port.
     pub(crate) anywhere: hosts::HostTable,
-    /// On a sidecar: the ports of services that are not HTTP.
+    /// Ports whose bytes nobody looks into: on a sidecar those of services, on a gateway its own.
     pub(crate) opaque: opaque::OpaqueTable,
+    /// On a sidecar: declared hosts that it does not answer for.
+    pub(crate) hidden: HashMap<Box<str>, Hidden>,
+    /// On a sidecar: what becomes of hosts that no document declares.
+    pub(crate) outbound: OutboundTrafficMode,
     pub(crate) kind: TableKind,
     pub(crate) rules: Box<[Arc<rule_list::RuleList>]>,
+}
+
+/// A service that documents declare, and that the workload is not to see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hidden {
+    /// Its canonical host.
+    pub service: Arc<str>,
+    /// The Sidecar that does not ask for it, else its declaration, which is not exported here.
+    pub by: Location,
+}
+
+/// What a sidecar does with a call to a host that has no route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unrouted<'a> {
+    /// Nothing: it knows declared hosts only (`REGISTRY_ONLY`).
+    Refused,
+    /// Nothing: the host is declared, but the workload does not see it, whatever the policy for other hosts.
+    Hidden(&'a Hidden),
+    /// It goes on to the host itself, found by DNS (`ALLOW_ANY`).
+    Passed,
 }
 
 /// How a table reads the port of a request.
@@ -176,5 +202,20 @@ impl RouteTable {
     /// Takes no lock and allocates nothing.
     pub fn find(&self, request: &RequestView<'_>) -> Option<&HttpRoute> {
         hosts::find(self, request)
+    }
+
+    /// What a sidecar does with a call to a host that has no route; the host in lower case, with or without port.
+    pub fn unrouted(&self, host: &str) -> Unrouted<'_> {
+        let (host, _) = split_port(host);
+        let known = |table: &hosts::HostTable| table.get(host).is_some();
+        let declared =
+            || self.listeners.iter().any(|(_, table)| known(table)) || self.opaque.knows(host);
+        match (self.hidden.get(host), self.outbound) {
+            (Some(hidden), _) => Unrouted::Hidden(hidden),
+            (None, OutboundTrafficMode::RegistryOnly) => Unrouted::Refused,
+            // A declared service has no other ports than those that are declared.
+            (None, OutboundTrafficMode::AllowAny) if declared() => Unrouted::Refused,
+            (None, OutboundTrafficMode::AllowAny) => Unrouted::Passed,
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Requests of the application to the mesh: plain HTTP in, by Host or as to a proxy; verified mTLS out.
 
+mod unrouted;
+
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,12 +12,11 @@ use dataplane::headers::{
     set_forwarded_proto, strip_hop_by_hop,
 };
 use dataplane::route::{Answer, Origin, Routed};
-use dataplane::telemetry::{Reporter, ResponseFlags, Security};
+use dataplane::telemetry::{Reporter, Security};
 use dataplane::{LocalReply, Snapshot, UpstreamProtocol};
-use http::{Request, Response, StatusCode, header};
+use http::{Request, Response, header};
 use policies::host::split_port;
 use policies::route::{HttpRoute, RequestView};
-use runtime::escape;
 use tokio::net::TcpStream;
 
 use crate::activity::InFlight;
@@ -97,7 +98,9 @@ impl Outbound {
             claims: None,
         };
         let Some(route) = snapshot.routes.find(&view) else {
-            return answer::local(exchange, &undeclared(&host));
+            return self
+                .unrouted(&snapshot, &host, &peer, request, exchange)
+                .await;
         };
         exchange.note(|record| record.route_name.clone_from(&route.name));
         let origin = Origin {
@@ -162,19 +165,5 @@ fn lower_case(host: &str) -> Cow<'_, str> {
         Cow::Owned(host.to_ascii_lowercase())
     } else {
         Cow::Borrowed(host)
-    }
-}
-
-/// 502: the mesh knows declared services only (registry only); nothing goes anywhere else through this port.
-fn undeclared(host: &str) -> LocalReply {
-    let host = escape::escape(host, 256);
-    LocalReply {
-        body: format!("no service `{host}` is declared").into(),
-        ..LocalReply::new(
-            StatusCode::BAD_GATEWAY,
-            "",
-            ResponseFlags::NO_ROUTE_FOUND,
-            "service_not_declared",
-        )
     }
 }

@@ -11,6 +11,7 @@ use dataplane::decisions::Decisions;
 use dataplane::ext_authz::ExtAuthz;
 use dataplane::forward::ForwardSettings;
 use dataplane::identity_status;
+use dataplane::tcp::Carrier;
 use dataplane::telemetry::{AccessLog, Party, RequestMetrics, TcpMetrics};
 use dataplane::tokens::Tokens;
 use dataplane::upstream::Limits as UpstreamLimits;
@@ -133,6 +134,14 @@ fn build(
     });
     forwarder.register(registry)?;
     let access = access(config, keeper, &store, registry)?;
+    let carrier = Carrier {
+        store: store.clone(),
+        material: keeper.material(),
+        access: access.clone(),
+        metrics: tcp,
+        access_log: access_log.clone(),
+        id: Some(config.id.clone()),
+    };
     Ok(Proxy {
         store,
         material: keeper.material(),
@@ -141,7 +150,7 @@ fn build(
         forwarder,
         path: config.path.forward,
         metrics: requests,
-        tcp,
+        tcp: Arc::new(carrier),
         access_log,
         life: life.clone(),
         id: config.id.clone(),

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use dataplane::config::ForwardedPath;
+use dataplane::tcp::Carrier;
 use dataplane::telemetry::{
-    AccessLog, DestinationService, Party, PartyId, RequestMetrics, ServiceId, TcpMetrics,
+    AccessLog, DestinationService, Party, PartyId, RequestMetrics, ServiceId,
 };
 use dataplane::{Access, Begun, Forwarder, PolicyStore, Router, Snapshot};
 use hyper::body::Incoming;
@@ -37,7 +38,8 @@ pub(crate) struct Proxy {
     /// Which form of a path goes on.
     pub(crate) path: ForwardedPath,
     pub(crate) metrics: RequestMetrics,
-    pub(crate) tcp: TcpMetrics,
+    /// What connections have that nobody looks into.
+    pub(crate) tcp: Arc<Carrier>,
     pub(crate) access_log: AccessLog,
     pub(crate) life: Lifecycle,
     pub(crate) id: SpiffeId,

@@ -1,10 +1,10 @@
 //! `from[].source`: who calls.
 
+use policies::cidr::Cidr;
 use policies::document::{Meta, Source, Spanned};
 
 use super::Compiler;
 use crate::{
-    cidr::Cidr,
     codes,
     field::{Check, HttpSubject, Subject, Wants, Written},
     matcher::Pattern,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use policies::cluster::{Cluster, Endpoint, Transport};
-use policies::listener::GatewayServer;
+use policies::listener::{GatewayServer, ListenerTls};
 use policies::route::{
     HostRoutes, HttpRoute, ListedRoute, PathRewrite, PortOf, Redirect, Rewrite, RouteAction,
     WeightedClusters,
@@ -26,16 +26,18 @@ pub(super) fn listeners(snapshot: &Snapshot) -> Vec<Value> {
 }
 
 fn server(server: &GatewayServer) -> Value {
-    let tls = server.tls.as_ref().map(|tls| {
-        json!({
-            "mode": format!("{:?}", tls.mode).to_uppercase(),
+    let tls = server.tls.as_ref().map(|tls| match tls {
+        ListenerTls::Terminated(tls) => json!({
+            "mode": "SIMPLE",
             "credentialName": *tls.credential_name,
             "minVersion": format!("TLS{:?}", tls.min_version),
-        })
+        }),
+        ListenerTls::Passed => json!({"mode": "PASSTHROUGH"}),
     });
     json!({
         "gateway": *server.gateway,
         "name": server.name.as_deref(),
+        "protocol": server.protocol.as_str(),
         "hosts": server.hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "tls": tls,
         "httpsRedirect": server.https_redirect,

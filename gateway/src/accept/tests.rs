@@ -100,6 +100,7 @@ async fn start() -> Running {
         app: Arc::new(Echo),
         port: 80,
         tls: Arc::new(TlsTerminator::default()),
+        opaque: None,
         timeouts: Timeouts {
             handshake: Duration::from_millis(400),
             request_head: Duration::from_millis(300),

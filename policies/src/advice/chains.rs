@@ -67,7 +67,7 @@ impl<'a> Chains<'a> {
             .collect();
         Self {
             names,
-            routes: routes(documents, registry),
+            routes: routes(documents, registry, mesh),
             callers: callers(documents, registry, mesh),
         }
     }
@@ -178,8 +178,12 @@ impl<'a> Chains<'a> {
     }
 }
 
-fn routes<'a>(documents: &'a DocumentSet, registry: &'a Registry) -> HashMap<&'a str, Routes<'a>> {
-    let owners = Owners::of_mesh(documents, registry);
+fn routes<'a>(
+    documents: &'a DocumentSet,
+    registry: &'a Registry,
+    mesh: &Mesh,
+) -> HashMap<&'a str, Routes<'a>> {
+    let owners = Owners::of_mesh(documents, registry, mesh);
     let mut routes: HashMap<&str, Routes<'_>> = HashMap::new();
     for document in &documents.virtual_services {
         let in_mesh = is_bound_to_mesh(document);
@@ -196,7 +200,7 @@ fn routes<'a>(documents: &'a DocumentSet, registry: &'a Registry) -> HashMap<&'a
     }
     for service in registry.services() {
         // Without a document there is no limit.
-        if owners.of(service).is_none() && !routes.contains_key(&*service.host) {
+        if owners.of(service).next().is_none() && !routes.contains_key(&*service.host) {
             routes.entry(&service.host).or_default().unlimited = true;
         }
     }

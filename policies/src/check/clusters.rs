@@ -166,7 +166,7 @@ fn hidden(
     };
     let in_mesh = target.document.is_some_and(is_bound_to_mesh);
     for view in views.iter().filter(|view| view.subset(name).is_none()) {
-        let who = match view.namespace {
+        let who = match &view.namespace {
             // Where the workload of a gateway lives is not known.
             Some(_) if !in_mesh => continue,
             Some(namespace) => format!("clients of namespace `{namespace}`"),

@@ -57,20 +57,26 @@ pub(super) fn check(
     for document in &documents.virtual_services {
         let namespace = &document.meta.namespace;
         let matches = document.http.iter().flat_map(|rule| &rule.matches);
+        let opaque = || document.tls.iter().chain(&document.tcp);
+        let opaque_matches = opaque().flat_map(|rule| &rule.matches);
         for gateway in document
             .gateways
             .iter()
             .chain(matches.flat_map(|found| &found.gateways))
+            .chain(opaque_matches.flat_map(|found| &found.gateways))
         {
             check.gateway(gateway, namespace, &gateways);
         }
         for rule in &document.http {
             for destination in &rule.route {
-                check.destination(&destination.destination, namespace);
+                check.destination(&destination.destination, namespace, User::Requests);
             }
             for mirror in &rule.mirrors {
-                check.destination(&mirror.destination, namespace);
+                check.destination(&mirror.destination, namespace, User::Requests);
             }
+        }
+        for destination in opaque().flat_map(|rule| &rule.route) {
+            check.destination(&destination.destination, namespace, User::Bytes);
         }
     }
     for document in &documents.rate_limits {
@@ -107,6 +113,14 @@ fn unknown_host(host: &Spanned<String>, error: &HostError) -> Diagnostic {
                 .with_help(help)
         }
     }
+}
+
+/// What a port is wanted for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum User {
+    Requests,
+    Authorizer,
+    Bytes,
 }
 
 struct Check<'a, 'f> {
@@ -159,7 +173,7 @@ impl<'a> Check<'a, '_> {
             let help = format!("write `{}/{host}`, or the host alone", found.namespace);
             self.found.push(finding.with_help(help));
         } else {
-            self.port(port, found, "an external authorizer");
+            self.port(port, found, User::Authorizer);
         }
     }
 
@@ -190,28 +204,33 @@ impl<'a> Check<'a, '_> {
         self.found.push(diagnostic.with_help_if(help.flatten()));
     }
 
-    fn destination(&mut self, destination: &Destination, namespace: &str) {
+    fn destination(&mut self, destination: &Destination, namespace: &str, user: User) {
         let Some(service) = self.service(&destination.host, namespace) else {
             return;
         };
         if let Some(number) = &destination.port {
-            self.port(number, service, "an HTTP route");
+            self.port(number, service, user);
         }
         if let Some(subset) = &destination.subset {
             self.subset(subset, service);
         }
     }
 
-    fn port(&mut self, number: &Spanned<u16>, service: &Service, user: &str) {
+    fn port(&mut self, number: &Spanned<u16>, service: &Service, user: User) {
         let (message, help) = match service.port(**number) {
-            Some(port) if port.protocol.is_http() => return,
-            Some(port) => (
-                format!(
-                    "port {number} of `{}` speaks {}, {user} needs HTTP",
+            Some(port) if port.protocol.is_http() != (user == User::Bytes) => return,
+            Some(port) => {
+                let (who, needs) = match user {
+                    User::Requests => ("an HTTP route", "HTTP"),
+                    User::Authorizer => ("an external authorizer", "HTTP"),
+                    User::Bytes => ("a `tcp` or `tls` route", "TCP, TLS or HTTPS"),
+                };
+                let message = format!(
+                    "port {number} of `{}` speaks {}, {who} needs {needs}",
                     service.host, port.protocol
-                ),
-                None,
-            ),
+                );
+                (message, None)
+            }
             None => {
                 let ports: Vec<String> = service
                     .ports

@@ -15,8 +15,7 @@ type Selector = BTreeMap<String, String>;
 /// What is known about one port, by the selectors of the Gateways that open it.
 #[derive(Default)]
 struct Port<'a> {
-    plaintext: Vec<(&'a Selector, &'a Spanned<Protocol>)>,
-    tls: Vec<(&'a Selector, &'a Spanned<Protocol>)>,
+    protocols: Vec<(&'a Selector, &'a Spanned<Protocol>)>,
     hosts: HashMap<HostPattern, Vec<Claim<'a>>>,
 }
 
@@ -24,6 +23,8 @@ struct Port<'a> {
 struct Claim<'a> {
     selector: &'a Selector,
     tls: Option<ListenerTls>,
+    /// What is spoken behind TLS.
+    protocol: Protocol,
     server: &'a Server,
 }
 
@@ -47,37 +48,49 @@ impl<'a> Port<'a> {
         gateway: &Arc<str>,
     ) -> Option<Diagnostic> {
         let protocol = &server.port.protocol;
-        let (own, other) = if is_tls(**protocol) {
-            (&mut self.tls, &self.plaintext)
-        } else {
-            (&mut self.plaintext, &self.tls)
-        };
-        let meets = other.iter().find(|(other, _)| may_meet(selector, other));
+        let mut others = self.protocols.iter();
+        let meets = others.find(|(other, theirs)| {
+            opening(theirs.value) != opening(**protocol) && may_meet(selector, other)
+        });
         if let Some((_, first)) = meets {
             return Some(conflict(server, first));
         }
-        if !own.iter().any(|(known, _)| *known == selector) {
-            own.push((selector, protocol));
+        let known = |(other, theirs): &(&Selector, &Spanned<Protocol>)| {
+            *other == selector && opening(theirs.value) == opening(**protocol)
+        };
+        if !self.protocols.iter().any(known) {
+            self.protocols.push((selector, protocol));
         }
         if !is_tls(**protocol) {
             return None;
         }
-        let GatewayServer { hosts, tls, .. } = compile_server(server, gateway);
+        let GatewayServer {
+            hosts,
+            tls,
+            protocol,
+            ..
+        } = compile_server(server, gateway);
+        // HTTPS that is passed on is TLS.
+        let protocol = match tls {
+            Some(ListenerTls::Passed) => Protocol::Tls,
+            _ => protocol,
+        };
         let mut finding = None;
         for host in hosts {
             let claims = self.hosts.entry(host).or_default();
-            let other = claims
-                .iter()
-                .find(|claim| claim.tls != tls && may_meet(selector, claim.selector));
+            let other = claims.iter().find(|claim| {
+                (&claim.tls, claim.protocol) != (&tls, protocol)
+                    && may_meet(selector, claim.selector)
+            });
             if let Some(other) = other {
                 finding.get_or_insert_with(|| ambiguous(server, other));
-            } else if !claims
-                .iter()
-                .any(|claim| claim.selector == selector && claim.tls == tls)
-            {
+            } else if !claims.iter().any(|claim| {
+                claim.selector == selector && (&claim.tls, claim.protocol) == (&tls, protocol)
+            }) {
                 claims.push(Claim {
                     selector,
                     tls: tls.clone(),
+                    protocol,
                     server,
                 });
             }
@@ -94,7 +107,23 @@ fn may_meet(one: &Selector, other: &Selector) -> bool {
             .all(|(name, value)| other.get(name).is_none_or(|theirs| theirs == value))
 }
 
-/// Plaintext and TLS on one port.
+/// How the connections of a port begin; nothing else can tell its servers apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Opening {
+    Http,
+    Tls,
+    Opaque,
+}
+
+fn opening(protocol: Protocol) -> Opening {
+    match protocol {
+        Protocol::Tcp => Opening::Opaque,
+        protocol if is_tls(protocol) => Opening::Tls,
+        _ => Opening::Http,
+    }
+}
+
+/// Two ways to begin on one port.
 fn conflict(server: &Server, first: &Spanned<Protocol>) -> Diagnostic {
     let port = &server.port;
     let message = format!(

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use crate::audience::Audience;
 use crate::document::{DestinationRule, DocumentSet, Subset, TrafficPolicy};
 use crate::host::HostPattern;
 use crate::mesh::Mesh;
@@ -12,7 +13,7 @@ use crate::registry::{Registry, Service};
 #[derive(Debug)]
 pub(crate) struct View<'a> {
     /// Whose clients; none is every namespace without rules of its own.
-    pub(crate) namespace: Option<&'a str>,
+    pub(crate) namespace: Option<Box<str>>,
     rules: Vec<&'a DestinationRule>,
 }
 
@@ -43,14 +44,43 @@ impl<'a> View<'a> {
 #[derive(Debug)]
 pub(crate) struct Views<'a> {
     /// By canonical host.
-    exact: HashMap<Arc<str>, Vec<Numbered<'a>>>,
+    exact: HashMap<Arc<str>, Vec<Seen<'a>>>,
     /// By the text behind the star; the empty text is `*`.
-    wildcards: HashMap<Box<str>, Vec<Numbered<'a>>>,
+    wildcards: HashMap<Box<str>, Vec<Seen<'a>>>,
     root_namespace: &'a str,
 }
 
-/// A rule with its place in the order of the documents.
-type Numbered<'a> = (usize, &'a DestinationRule);
+/// A rule with its place in the order of the documents, and who sees it beside its own namespace.
+#[derive(Debug)]
+struct Seen<'a> {
+    number: usize,
+    rule: &'a DestinationRule,
+    audience: Audience,
+}
+
+/// The clients that a view is for.
+#[derive(Clone, Copy)]
+struct Clients<'c> {
+    /// Their namespace; none is one that no document names.
+    namespace: Option<&'c str>,
+    /// The number of the one rule with a selector that selects them.
+    selected: Option<usize>,
+}
+
+impl Seen<'_> {
+    /// Whether the rule holds for clients.
+    fn is_for(&self, clients: Clients<'_>) -> bool {
+        let selected =
+            self.rule.workload_selector.is_none() || clients.selected == Some(self.number);
+        let seen = match clients.namespace {
+            Some(namespace) => {
+                self.rule.meta.namespace == namespace || self.audience.includes(namespace)
+            }
+            None => self.audience == Audience::Everywhere,
+        };
+        selected && seen
+    }
+}
 
 impl<'a> Views<'a> {
     pub(crate) fn new(documents: &'a DocumentSet, registry: &Registry, mesh: &'a Mesh) -> Self {
@@ -60,11 +90,15 @@ impl<'a> Views<'a> {
             root_namespace: &mesh.root_namespace,
         };
         for (number, rule) in documents.destination_rules.iter().enumerate() {
-            let rule = (number, &**rule);
-            let rules = match HostPattern::parse(&rule.1.host) {
+            let rule = Seen {
+                number,
+                rule,
+                audience: mesh.audience_of_rule(rule),
+            };
+            let rules = match HostPattern::parse(&rule.rule.host) {
                 HostPattern::Exact(host) => {
                     // An unknown host is reported by the check of references.
-                    let Some(service) = registry.lookup(&host, &rule.1.meta.namespace) else {
+                    let Some(service) = registry.lookup(&host, &rule.rule.meta.namespace) else {
                         continue;
                     };
                     views.exact.entry(Arc::clone(&service.host)).or_default()
@@ -80,39 +114,55 @@ impl<'a> Views<'a> {
     /// Every view of a service; the first is that of clients without rules of their own.
     pub(crate) fn of(&self, service: &Service) -> Vec<View<'a>> {
         let levels = self.levels(service);
-        let everybody = [&*service.namespace, self.root_namespace]
+        let seen_by = |clients: Clients<'_>| {
+            [
+                clients.namespace,
+                Some(&*service.namespace),
+                Some(self.root_namespace),
+            ]
             .into_iter()
-            .find_map(|namespace| nearest(&levels, namespace, None))
-            .unwrap_or_default();
+            .flatten()
+            .find_map(|namespace| nearest(&levels, namespace, clients))
+            .unwrap_or_default()
+        };
+        let everybody = Clients {
+            namespace: None,
+            selected: None,
+        };
         let mut views = vec![View {
             namespace: None,
-            rules: everybody,
+            rules: seen_by(everybody),
         }];
-        let namespaces: BTreeSet<&'a str> = levels
-            .iter()
-            .copied()
-            .flatten()
-            .map(|(_, rule)| rule.meta.namespace.as_str())
-            .collect();
+        let mut namespaces: BTreeSet<&str> = BTreeSet::new();
+        for seen in levels.iter().copied().flatten() {
+            namespaces.insert(&seen.rule.meta.namespace);
+            namespaces.extend(seen.audience.names());
+        }
         for namespace in namespaces {
-            let view = |rules| View {
+            let clients = Clients {
                 namespace: Some(namespace),
-                rules,
+                selected: None,
             };
-            views.extend(nearest(&levels, namespace, None).map(view));
-            let selected = levels.iter().copied().flatten().filter(|(_, rule)| {
-                rule.workload_selector.is_some() && rule.meta.namespace == namespace
+            let view = |clients| View {
+                namespace: Some(namespace.into()),
+                rules: seen_by(clients),
+            };
+            views.push(view(clients));
+            let selected = levels.iter().copied().flatten().filter(|seen| {
+                seen.rule.workload_selector.is_some() && seen.rule.meta.namespace == namespace
             });
-            views
-                .extend(selected.filter_map(|(number, _)| {
-                    nearest(&levels, namespace, Some(*number)).map(view)
-                }));
+            views.extend(selected.map(|seen| {
+                view(Clients {
+                    selected: Some(seen.number),
+                    ..clients
+                })
+            }));
         }
         views
     }
 
     /// The rules about a service, the nearest first: those of its very name, then by wildcards from long to short.
-    fn levels(&self, service: &Service) -> Vec<&[Numbered<'a>]> {
+    fn levels(&self, service: &Service) -> Vec<&[Seen<'a>]> {
         let exact = self.exact.get(&service.host);
         let dots = service.host.char_indices().skip(1);
         let suffixes = dots
@@ -124,20 +174,17 @@ impl<'a> Views<'a> {
     }
 }
 
-/// The rules of one namespace that hold for clients there which `selected`, and no other rule with a selector, selects.
+/// The rules of one namespace that hold for clients.
 fn nearest<'a>(
-    levels: &[&[Numbered<'a>]],
+    levels: &[&[Seen<'a>]],
     namespace: &str,
-    selected: Option<usize>,
+    clients: Clients<'_>,
 ) -> Option<Vec<&'a DestinationRule>> {
     levels.iter().find_map(|rules| {
         let found: Vec<&'a DestinationRule> = rules
             .iter()
-            .filter(|(number, rule)| {
-                rule.meta.namespace == namespace
-                    && (rule.workload_selector.is_none() || selected == Some(*number))
-            })
-            .map(|(_, rule)| *rule)
+            .filter(|seen| seen.rule.meta.namespace == namespace && seen.is_for(clients))
+            .map(|seen| seen.rule)
             .collect();
         (!found.is_empty()).then_some(found)
     })

@@ -28,7 +28,7 @@ pub(crate) struct Merged<'a> {
 }
 
 impl<'a> Rules<'a> {
-    /// Collects the rules that hold for a client.
+    /// Collects the rules that hold for a client: those of its own namespace, and those that are exported to it.
     pub(crate) fn new(
         documents: &'a DocumentSet,
         registry: &Registry,
@@ -39,7 +39,10 @@ impl<'a> Rules<'a> {
             Some(selector) => {
                 rule.meta.namespace == client.namespace && selector.matches(&client.labels)
             }
-            None => true,
+            None => {
+                rule.meta.namespace == client.namespace
+                    || mesh.audience_of_rule(rule).includes(&client.namespace)
+            }
         };
         let mut exact: HashMap<Arc<str>, Vec<&'a DestinationRule>> = HashMap::new();
         let mut wildcards = Vec::new();

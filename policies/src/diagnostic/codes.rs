@@ -173,16 +173,10 @@ codes! {
     CORS_NOT_IN_FORCE = "PC0204";
     /// Delegation is not in force yet.
     DELEGATE_NOT_IN_FORCE = "PC0205";
-    /// TLS routes are not in force yet.
-    TLS_ROUTES_NOT_IN_FORCE = "PC0206";
-    /// TCP routes are not in force yet.
-    TCP_ROUTES_NOT_IN_FORCE = "PC0207";
     /// A load balancer is not in force yet.
     LOAD_BALANCER_NOT_IN_FORCE = "PC0208";
     /// Outlier detection is not in force yet.
     OUTLIER_DETECTION_NOT_IN_FORCE = "PC0210";
-    /// `exportTo` is not in force yet.
-    EXPORT_TO_NOT_IN_FORCE = "PC0212";
     /// Another traffic field that is not in force yet.
     FIELD_NOT_IN_FORCE = "PC0213";
     /// A deprecated name for a field.
@@ -217,8 +211,6 @@ codes! {
     GATEWAY_API_NOT_READ = "PC0240";
     /// A part of an IstioOperator other than its `meshConfig`.
     OPERATOR_NOT_READ = "PC0241";
-    /// Sidecar is not in force yet.
-    SIDECAR_NOT_IN_FORCE = "PC0243";
     /// WorkloadGroup is not in force yet.
     WORKLOAD_GROUP_NOT_IN_FORCE = "PC0244";
     /// Telemetry is not in force yet.
@@ -262,6 +254,12 @@ codes! {
     BAD_DELEGATE = "PC0314";
     /// A part of a DestinationRule beside which an earlier rule for the same host leaves it without effect.
     CONFLICTING_RULES = "PC0315";
+    /// `tcp` or `tls` routes for which there is no port.
+    ROUTES_STAND_NOWHERE = "PC0316";
+    /// A destination that some clients of its route do not see.
+    HIDDEN_SERVICE = "PC0317";
+    /// A host of a Sidecar that means nothing.
+    UNKNOWN_EGRESS_HOST = "PC0318";
     /// Names of a server's certificate where no certificate is looked at.
     NAMES_WITHOUT_TLS = "PC0330";
 

@@ -37,7 +37,7 @@ pub struct DestinationRule {
     pub subsets: Vec<Subset>,
     /// `spec.workloadSelector`: the clients of the rule's namespace that it holds for; every client if not given.
     pub workload_selector: Option<LabelSelector>,
-    /// `spec.exportTo`; empty is `*`. Not in force.
+    /// `spec.exportTo`; empty is the mesh's default, which is `*`. It always holds in its own namespace.
     pub export_to: Box<[Spanned<Visibility>]>,
 }
 

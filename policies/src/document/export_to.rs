@@ -53,24 +53,17 @@ pub(crate) enum Exported {
     Rule { with_selector: bool },
 }
 
-/// Reads and checks `exportTo`; it is not in force yet, so anything but `*` is warned about.
+/// Reads and checks `exportTo`.
 pub(crate) fn export_to(
     f: &mut Fields<'_>,
     namespace: &str,
     what: Exported,
-    effect: &str,
 ) -> Box<[Spanned<Visibility>]> {
     let Some(cursor) = f.get("exportTo") else {
         return Box::default();
     };
     let items = cursor.items().unwrap_or_default();
     let entries: Box<[Spanned<Visibility>]> = items.iter().filter_map(Decode::decode).collect();
-    if entries
-        .iter()
-        .any(|entry| entry.value != Visibility::Everywhere)
-    {
-        f.warn_later(&cursor, "exportTo", codes::EXPORT_TO_NOT_IN_FORCE, effect);
-    }
     check(f, &entries, namespace, what);
     entries
 }

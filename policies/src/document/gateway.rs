@@ -151,11 +151,6 @@ fn check_tls(f: &Fields<'_>, port: &ServerPort, tls: Option<&ServerTls>) {
         f.report(Diagnostic::error(code, at, &path, message).with_help_if(help.map(str::to_owned)));
     };
     let protocol = port.protocol.value;
-    if matches!(protocol, Protocol::Tls | Protocol::Tcp) {
-        let message =
-            format!("{protocol} servers are not in force, only HTTP, HTTP2, GRPC and HTTPS are");
-        report(codes::SERVER_TLS_NOT_IN_FORCE, message, None);
-    }
     match (protocol, tls) {
         (Protocol::Https | Protocol::Tls, None) => {
             let article = if protocol == Protocol::Https {

@@ -1,4 +1,4 @@
-//! Istio's `TLSRoute` and `TCPRoute`: where connections go that are not looked into. Not in force.
+//! Istio's `TLSRoute` and `TCPRoute`: where connections go that are not looked into.
 
 use std::collections::BTreeMap;
 

@@ -11,13 +11,11 @@ use std::time::Duration;
 
 use self::provider::ExtensionProvider;
 use self::proxy::DefaultProxyConfig;
-use super::{
-    HttpRetry, LocalityLoadBalancing, Meta, OutboundTrafficMode, Spanned, TcpKeepalive, Visibility,
-};
-use crate::mesh::PathNormalization;
+use super::{HttpRetry, LocalityLoadBalancing, Meta, OutboundTrafficMode, Spanned, TcpKeepalive};
+use crate::mesh::{DefaultExports, PathNormalization};
 
-/// Istio's `MeshConfig`; a set holds at most one. In force are the trust domain's aliases, the root namespace and the path
-/// normalization.
+/// Istio's `MeshConfig`; a set holds at most one. In force are the trust domain's aliases, the root namespace, the path
+/// normalization, the policy for outbound traffic, and who sees documents by default.
 #[derive(Clone, Debug)]
 pub struct MeshConfig {
     /// What it is called.
@@ -63,7 +61,7 @@ pub struct MeshConfig {
     /// `outboundClusterStatName`.
     pub outbound_cluster_stat_name: Option<String>,
     /// `defaultServiceExportTo`, `defaultVirtualServiceExportTo`, `defaultDestinationRuleExportTo`.
-    pub default_export_to: [Vec<Visibility>; 3],
+    pub default_exports: DefaultExports,
     /// `meshMTLS.minProtocolVersion`, as written; refused unless it is what is in force.
     pub mesh_mtls_min_version: Option<String>,
     /// `serviceSettings[]`: hosts whose endpoints are used within their cluster only.

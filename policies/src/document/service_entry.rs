@@ -30,7 +30,7 @@ pub struct ServiceEntry {
     pub endpoints: Vec<WorkloadSpec>,
     /// `spec.workloadSelector`: WorkloadEntry documents of the same namespace.
     pub workload_selector: Option<LabelSelector>,
-    /// `spec.exportTo`; empty is `*`. Not in force.
+    /// `spec.exportTo`; empty is the mesh's default, which is `*`.
     pub export_to: Box<[Spanned<Visibility>]>,
     /// `spec.subjectAltNames`: one of them is in the certificate of each server that is reached by TLS.
     pub subject_alt_names: Box<[Spanned<String>]>,
@@ -103,12 +103,7 @@ impl Document for ServiceEntry {
         let workload_selector = f
             .optional("workloadSelector")
             .map(|WorkloadLabels(selector)| selector);
-        let export_to = export_to(
-            f,
-            &meta.namespace,
-            Exported::Service,
-            "the service is visible in every namespace",
-        );
+        let export_to = export_to(f, &meta.namespace, Exported::Service);
         let subject_alt_names = f.list::<Spanned<NonEmpty>>("subjectAltNames");
         if f.has("resolution") {
             // What cannot be read is not NONE.

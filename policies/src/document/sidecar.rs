@@ -99,9 +99,10 @@ pub struct SidecarOutboundTrafficPolicy {
 }
 
 /// What happens to a call of a host that no document declares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OutboundTrafficMode {
-    /// `REGISTRY_ONLY`: refused, as the sidecar always does.
+    /// `REGISTRY_ONLY`: refused.
+    #[default]
     RegistryOnly,
     /// `ALLOW_ANY`: let through.
     AllowAny,

@@ -20,11 +20,11 @@ pub struct VirtualService {
     pub gateways: Vec<Spanned<String>>,
     /// `spec.http`, first match wins.
     pub http: Vec<HttpRule>,
-    /// `spec.tls`, first match wins; not in force.
+    /// `spec.tls`, first match wins: for TLS that nobody here ends.
     pub tls: Box<[L4Rule]>,
-    /// `spec.tcp`, first match wins; not in force.
+    /// `spec.tcp`, first match wins.
     pub tcp: Box<[L4Rule]>,
-    /// `spec.exportTo`; empty is `*`. Not in force.
+    /// `spec.exportTo`; empty is the mesh's default, which is `*`.
     pub export_to: Box<[Spanned<Visibility>]>,
 }
 
@@ -49,22 +49,9 @@ impl Document for VirtualService {
             .collect();
         let gateways = gateway_refs(f);
         let http: Vec<HttpRule> = f.list("http");
-        let tls = f.later_list(
-            "tls",
-            codes::TLS_ROUTES_NOT_IN_FORCE,
-            "TLS connections are not routed by SNI",
-        );
-        let tcp = f.later_list(
-            "tcp",
-            codes::TCP_ROUTES_NOT_IN_FORCE,
-            "TCP connections are not routed",
-        );
-        let export_to = export_to(
-            f,
-            &meta.namespace,
-            Exported::Routes,
-            "the routes are visible in every namespace",
-        );
+        let tls = f.list("tls");
+        let tcp = f.list("tcp");
+        let export_to = export_to(f, &meta.namespace, Exported::Routes);
         let document = Self {
             meta,
             hosts,

@@ -16,6 +16,7 @@ use crate::cluster::{ClusterBuilder, ClusterIndex, Rules, providers};
 use crate::document::DocumentSet;
 use crate::mesh::Mesh;
 use crate::registry::Registry;
+use crate::scope::Scope;
 
 pub(super) fn compile(
     documents: &DocumentSet,
@@ -25,10 +26,11 @@ pub(super) fn compile(
 ) -> Compiled {
     let rules = Rules::new(documents, registry, mesh, proxy.workload());
     let clusters = ClusterBuilder::new(rules);
-    let mut compiler = RuleCompiler::new(documents, registry, clusters, mesh);
+    let scope = Scope::of(documents, mesh, proxy);
+    let mut compiler = RuleCompiler::new(documents, registry, scope, clusters, mesh);
     let routes = match proxy {
         Proxy::Gateway { workload } => gateway::compile(documents, workload, &mut compiler),
-        Proxy::Sidecar { workload } => sidecar::compile(documents, workload, &mut compiler),
+        Proxy::Sidecar { workload } => sidecar::compile(documents, mesh, workload, &mut compiler),
     };
     let providers = providers(registry, mesh, &mut compiler.clusters);
     let limit_services = limit_services(documents, registry, &mut compiler.clusters);

@@ -1,17 +1,89 @@
-//! Service ports whose bytes nobody looks into (TCP, TLS, HTTPS): which cluster each leads to.
+//! Connections whose bytes nobody looks into: which clusters they lead to, by `tcp` and `tls` routes.
 
-use std::collections::HashMap;
+mod compile;
+mod table;
+
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::RouteTable;
-use super::hosts::HostTable;
-use crate::cluster::ClusterIndex;
-use crate::host::HostPattern;
+pub(super) use compile::{Servers, of_port};
+pub(crate) use compile::{holds, implied_port};
+pub(crate) use table::OpaqueTable;
 
-/// The clusters of opaque ports by host name and port.
-#[derive(Debug, Default)]
-pub(crate) struct OpaqueTable(HashMap<Box<str>, Vec<(u16, ClusterIndex)>>);
+use super::hosts::HostTable;
+use super::{RouteTable, TableKind, WeightedClusters};
+use crate::cidr::Cidr;
+use crate::host::HostPattern;
+use crate::source::Location;
+
+/// What routing looks at of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionView<'a> {
+    /// The server name of its TLS handshake in lower case, where it begins with one.
+    pub sni: Option<&'a str>,
+    /// The caller's address.
+    pub source: IpAddr,
+    /// The address that was dialled.
+    pub destination: IpAddr,
+}
+
+/// Where connections go that one rule is about.
+#[derive(Clone, Debug)]
+pub struct OpaqueRoute {
+    /// `namespace/name` of its VirtualService; the service's host for the route that a service has without one.
+    pub virtual_service: Arc<str>,
+    /// Where it is written.
+    pub at: Location,
+    /// Where the connections go; none if no destination can be reached by this proxy.
+    pub clusters: Option<WeightedClusters>,
+}
+
+/// The rules of one host and port, in order.
+#[derive(Clone, Debug, Default)]
+pub struct OpaqueRules(Vec<OpaqueRule>);
+
+/// One alternative of a rule: all of its conditions must hold.
+#[derive(Clone, Debug)]
+struct OpaqueRule {
+    /// One of them; empty is any.
+    sni: Box<[HostPattern]>,
+    /// One of them; empty is any.
+    destinations: Box<[Cidr]>,
+    source: Option<Cidr>,
+    route: Arc<OpaqueRoute>,
+}
+
+impl OpaqueRule {
+    fn matches(&self, connection: &ConnectionView<'_>) -> bool {
+        let named = self.sni.is_empty()
+            || connection
+                .sni
+                .is_some_and(|sni| self.sni.iter().any(|wanted| wanted.matches(sni)));
+        let dialled = self.destinations.is_empty()
+            || (self.destinations.iter()).any(|block| block.contains(connection.destination));
+        named && dialled && (self.source).is_none_or(|block| block.contains(connection.source))
+    }
+
+    fn is_catch_all(&self) -> bool {
+        self.sni.is_empty() && self.destinations.is_empty() && self.source.is_none()
+    }
+}
+
+impl OpaqueRules {
+    /// Whether the server name of the client's TLS handshake has to be known.
+    pub fn look_at_sni(&self) -> bool {
+        self.0.iter().any(|rule| !rule.sni.is_empty())
+    }
+
+    /// The route of a connection: the first that matches.
+    pub fn find(&self, connection: &ConnectionView<'_>) -> Option<&OpaqueRoute> {
+        let mut rules = self.0.iter();
+        let rule = rules.find(|rule| rule.matches(connection))?;
+        Some(&rule.route)
+    }
+}
 
 /// Why bytes cannot be sent to a host and port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -19,44 +91,44 @@ pub enum OpaqueError {
     /// No document declares such a service with such a port.
     #[error("no document declares a service with this host and port")]
     Unknown,
+    /// The service is declared, but this workload does not see it.
+    #[error(
+        "the service is not visible to this workload: see its `exportTo`, and the workload's Sidecar"
+    )]
+    Hidden,
     /// The port is declared, but its requests are routed one by one.
     #[error("the port is declared as HTTP: its requests go through `outbound`")]
     Http,
 }
 
-impl OpaqueTable {
-    /// Gives a name and port its cluster; the one that was there before, if any, stays. Wildcards name no single service.
-    pub(super) fn insert(&mut self, pattern: &HostPattern, port: u16, cluster: ClusterIndex) {
-        let HostPattern::Exact(host) = pattern else {
-            return;
-        };
-        let ports = self.0.entry(host.clone()).or_default();
-        if !ports.iter().any(|(known, _)| *known == port) {
-            ports.push((port, cluster));
-        }
-    }
-
-    fn get(&self, host: &str, port: u16) -> Option<ClusterIndex> {
-        let ports = self.0.get(host)?;
-        let found = ports.iter().find(|(known, _)| *known == port)?;
-        Some(found.1)
-    }
-}
-
 impl RouteTable {
-    /// The cluster behind an opaque port of a service, by any of the names that the workload knows the service by.
-    /// Only sidecars have such ports.
-    pub fn opaque(&self, host: &str, port: u16) -> Result<ClusterIndex, OpaqueError> {
+    /// The rules for an opaque port of a service, by any of the names that the workload knows the service by (sidecars).
+    ///
+    /// # Errors
+    /// The workload knows no such service, or not as an opaque one.
+    pub fn opaque(&self, host: &str, port: u16) -> Result<&OpaqueRules, OpaqueError> {
         let host = host.to_ascii_lowercase();
-        if let Some(cluster) = self.opaque.get(&host, port) {
-            return Ok(cluster);
+        if let Some(rules) = self.opaque.get(port, Some(&host)) {
+            return Ok(rules);
         }
         let has = |table: &HostTable| table.get(&host).is_some();
         let mut listeners = self.listeners.iter();
         if listeners.any(|(number, table)| *number == port && has(table)) {
             Err(OpaqueError::Http)
+        } else if self.hidden.contains_key(&*host) {
+            Err(OpaqueError::Hidden)
         } else {
             Err(OpaqueError::Unknown)
         }
     }
+
+    /// The rules for connections to an opaque port of a gateway, by the server name of their TLS handshake.
+    pub fn opaque_at(&self, port: u16, sni: Option<&str>) -> Option<&OpaqueRules> {
+        (self.kind == TableKind::Gateway)
+            .then(|| self.opaque.get(port, sni))
+            .flatten()
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,7 @@ use crate::document::{
 use crate::mesh::Mesh;
 use crate::registry::{Registry, Service, ServicePort};
 use crate::resilience::DeadlineScope;
+use crate::scope::Scope;
 use crate::workload::Workload;
 
 /// Where compiled rules will stand.
@@ -38,6 +39,8 @@ pub(crate) struct Listener<'a> {
 #[derive(Debug)]
 pub(super) struct RuleCompiler<'a> {
     pub(super) registry: &'a Registry,
+    /// What the proxy sees.
+    pub(super) scope: Scope<'a>,
     pub(super) clusters: ClusterBuilder<'a>,
     /// Compiled when the documents were read.
     regexes: &'a BTreeMap<Arc<str>, Arc<bytes::Regex>>,
@@ -51,11 +54,13 @@ impl<'a> RuleCompiler<'a> {
     pub(super) fn new(
         documents: &'a DocumentSet,
         registry: &'a Registry,
+        scope: Scope<'a>,
         clusters: ClusterBuilder<'a>,
         mesh: &'a Mesh,
     ) -> Self {
         Self {
             registry,
+            scope,
             clusters,
             regexes: &documents.regexes.0,
             rewrites: HashMap::new(),
@@ -209,6 +214,9 @@ fn cluster(
 ) -> Option<ClusterIndex> {
     let registry = compiler.registry;
     let service = registry.lookup(&destination.host, &document.meta.namespace)?;
+    if !compiler.scope.exports(service) {
+        return None;
+    }
     let port = match &destination.port {
         Some(number) => service.port(**number)?,
         None => implied_port(service, listener.port)?,

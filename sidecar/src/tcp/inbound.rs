@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use authz::MtlsMode;
+use dataplane::tcp::{Abort, Account, Changes, Gate, ISTIO_ALPN, Opening, Peer, Side, relay};
 use dataplane::telemetry::{Party, PartyId, Reporter};
 use identity::peer_of::ConnectionPeer;
 use identity::server::{ClientCertificates, server_config};
@@ -15,13 +16,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::{StartHandshake, TlsStream};
 
-use super::account::Account;
-use super::changes::Changes;
-use super::gate::Gate;
-use super::opening::{ISTIO_ALPN, Opening};
-use super::relay::{Abort, relay};
 use crate::config::{Inbound as Port, Timeouts};
-use crate::proxy::{APP_CONNECT, Peer, Proxy};
+use crate::proxy::{APP_CONNECT, Proxy};
 
 /// How long a PERMISSIVE port waits for a ClientHello before it takes the client for one that waits for the server's
 /// first word. Istio would wait for ever.
@@ -56,7 +52,7 @@ impl TcpInbound {
         Self {
             mesh: tls(&ISTIO_ALPN),
             nameless: tls(&[]),
-            gate: Gate::new(Arc::clone(&proxy), port.port),
+            gate: Gate::new(Arc::clone(&proxy.tcp), port.port, Side::Mesh),
             handshake_timeout: timeouts.handshake,
             idle: timeouts.tcp_idle,
             port: port.port,
@@ -75,7 +71,7 @@ impl TcpInbound {
     /// Ends mTLS as PeerAuthentication wants it for this port now; what does not fit is closed without a word.
     async fn admit(&self, tcp: TcpStream, remote: SocketAddr) -> io::Result<()> {
         // Before anything is looked at: what changes from here on is looked at again.
-        let changes = Changes::follow(&self.proxy);
+        let changes = Changes::follow(&self.proxy.tcp);
         let Some(snapshot) = self.proxy.store.snapshot() else {
             return Err(io::Error::other("no policy generation in force yet"));
         };
@@ -110,14 +106,7 @@ impl TcpInbound {
     }
 
     async fn plaintext(&self, arrival: Arrival, first: &[u8]) -> io::Result<()> {
-        let peer = Peer {
-            remote: arrival.remote,
-            local: arrival.local,
-            proved: None,
-            sni: None,
-            party: PartyId::default(),
-            is_gateway: false,
-        };
+        let peer = Peer::unproved(arrival.remote, arrival.local, PartyId::default());
         self.connect(arrival.tcp, first, peer, arrival.changes)
             .await
     }
@@ -146,7 +135,6 @@ impl TcpInbound {
                 .server_name()
                 .map(|name| name.to_ascii_lowercase().into()),
             party: self.proxy.metrics.party(&Party::peer(id)),
-            is_gateway: self.proxy.gateways.contains(id),
             proved: Some(proved),
         };
         self.connect(tls, &[], peer, arrival.changes).await
@@ -167,7 +155,7 @@ impl TcpInbound {
         let Some(snapshot) = proxy.store.snapshot() else {
             return Err(io::Error::other("no policy generation in force"));
         };
-        let mut account = Account::begin(proxy, Reporter::Destination, &peer);
+        let mut account = Account::begin(&proxy.tcp, Reporter::Destination, &peer);
         account.opened(proxy.own_service(&snapshot), proxy.party);
         let admission = match self.gate.admit(&snapshot, &peer, &mut account).await {
             Ok(admission) => admission,

@@ -17,6 +17,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use dataplane::config::ForwardedPath;
+use dataplane::tcp::Carrier;
 use dataplane::telemetry::{AccessLog, RequestMetrics, TcpMetrics};
 use dataplane::upstream::Limits as UpstreamLimits;
 use dataplane::{Access, Forwarder, PolicyStore, ProxyContext, Role, Router, Upstreams};
@@ -158,11 +159,19 @@ impl Sidecar {
         assert!(store.apply(Ok(files.into())), "{:?}", store.state());
         let life = Lifecycle::new(SOON);
         let metrics = RequestMetrics::new(&registry, 100).unwrap();
+        let carrier = Carrier {
+            store: store.clone(),
+            material: material.clone(),
+            access: access.clone(),
+            metrics: TcpMetrics::new(&registry, &metrics, 100).unwrap(),
+            access_log: AccessLog::off(),
+            id: Some(spiffe(account)),
+        };
         let upstreams = Upstreams::new(material.clone(), UpstreamLimits::default());
         let forwarder = Forwarder::new(upstreams);
         let proxy = Arc::new(Proxy {
             store,
-            tcp: TcpMetrics::new(&registry, &metrics, 100).unwrap(),
+            tcp: Arc::new(carrier),
             material,
             router: Router::new(forwarder.clone(), access.limits.clone()),
             forwarder,

@@ -15,12 +15,7 @@ impl Document for DestinationRule {
             .optional::<ClientSelector>("workloadSelector")
             .map(|ClientSelector(selector)| selector);
         let with_selector = workload_selector.is_some();
-        let export_to = export_to(
-            f,
-            &meta.namespace,
-            Exported::Rule { with_selector },
-            "the rule is visible in every namespace",
-        );
+        let export_to = export_to(f, &meta.namespace, Exported::Rule { with_selector });
         for (position, subset) in subsets.iter().enumerate() {
             let mut earlier = subsets.iter().take(position);
             if earlier.any(|earlier| earlier.name == subset.name) {

@@ -10,7 +10,7 @@ use crate::source::Location;
 pub struct ServerTls {
     /// Where it stands.
     pub at: Location,
-    /// `mode`; none in a block that only redirects. In force: SIMPLE.
+    /// `mode`; none in a block that only redirects. In force: SIMPLE and PASSTHROUGH.
     pub mode: Option<ServerTlsMode>,
     /// `credentialName`: the directory of the certificate among the gateway's credentials.
     pub credential_name: Option<Spanned<String>>,
@@ -58,7 +58,7 @@ pub struct ServerCertificate {
     pub ca_certificates: Option<String>,
 }
 
-/// `tls.mode`; all but SIMPLE are refused at load.
+/// `tls.mode`; all but SIMPLE and PASSTHROUGH are refused at load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerTlsMode {
     /// `SIMPLE`: the server shows a certificate, the client does not.
@@ -297,11 +297,11 @@ impl Decode for ServerTlsMode {
             ("PASSTHROUGH", Self::Passthrough),
             ("AUTO_PASSTHROUGH", Self::AutoPassthrough),
         ])?;
-        if mode != Self::Simple {
+        if !matches!(mode, Self::Simple | Self::Passthrough) {
             let name = cursor.text().unwrap_or_default();
             let message =
                 format!("the mode {name} is not in force, and a security field is never ignored");
-            let help = Some("in force is SIMPLE".to_owned());
+            let help = Some("in force are SIMPLE and PASSTHROUGH".to_owned());
             cursor.error(codes::SERVER_TLS_NOT_IN_FORCE, message, help);
         }
         Some(mode)

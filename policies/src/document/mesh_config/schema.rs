@@ -7,7 +7,7 @@ use super::{DefaultProviders, InboundTrafficMode, MeshAccessLog, MeshConfig};
 use crate::decode::{Cursor, Decode, Document, DurationOrZero, Fields, NonEmpty, Port, is_label};
 use crate::diagnostic::{Code, Diagnostic, codes};
 use crate::document::{Meta, OutboundTrafficMode, Spanned};
-use crate::mesh::PathNormalization;
+use crate::mesh::{DefaultExports, PathNormalization};
 
 const CODE: Code = codes::MESH_SETTING_NOT_IN_FORCE;
 
@@ -107,12 +107,11 @@ impl Document for MeshConfig {
             ),
             inbound_cluster_stat_name: stat_name(f, "inboundClusterStatName"),
             outbound_cluster_stat_name: stat_name(f, "outboundClusterStatName"),
-            default_export_to: [
-                "defaultServiceExportTo",
-                "defaultVirtualServiceExportTo",
-                "defaultDestinationRuleExportTo",
-            ]
-            .map(|name| f.later_list(name, CODE, "documents are visible in every namespace")),
+            default_exports: DefaultExports {
+                services: f.list("defaultServiceExportTo"),
+                routes: f.list("defaultVirtualServiceExportTo"),
+                rules: f.list("defaultDestinationRuleExportTo"),
+            },
             mesh_mtls_min_version: mesh_mtls(f),
             cluster_local: f
                 .later::<ServiceSettings>("serviceSettings", CODE, "there is one cluster")
@@ -184,16 +183,11 @@ impl<T: Decode> Decode for Mode<T> {
     }
 }
 
-/// REGISTRY_ONLY, also the meaning of `{}`, is how it is; ALLOW_ANY is not.
+/// `{}` is REGISTRY_ONLY, the first value of Istio's enumeration.
 fn outbound_traffic_policy(f: &mut Fields<'_>) -> Option<OutboundTrafficMode> {
     let cursor = f.get("outboundTrafficPolicy")?;
     let Mode(mode) = Mode::<OutboundTrafficMode>::decode(&cursor)?;
-    let mode = mode.unwrap_or(OutboundTrafficMode::RegistryOnly);
-    if mode == OutboundTrafficMode::AllowAny {
-        let effect = "hosts that no document declares cannot be reached";
-        f.unread("outboundTrafficPolicy", CODE, effect);
-    }
-    Some(mode)
+    Some(mode.unwrap_or(OutboundTrafficMode::RegistryOnly))
 }
 
 fn access_log(f: &mut Fields<'_>) -> MeshAccessLog {

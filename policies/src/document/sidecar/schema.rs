@@ -7,24 +7,27 @@ use super::{
     CaptureMode, EgressHost, EgressListener, IngressListener, OutboundTrafficMode, Sidecar,
     SidecarOutboundTrafficPolicy, SidecarPort,
 };
-use crate::decode::{Cursor, Decode, Document, Fields, Standing, is_host_name, is_label};
+use crate::decode::{Cursor, Decode, Document, Fields, is_host_name, is_label};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::document::selector::WorkloadLabels;
 use crate::document::{Destination, Meta, Protocol, Spanned};
 
 impl Document for Sidecar {
-    const STANDING: Standing = Standing::Later {
-        code: codes::SIDECAR_NOT_IN_FORCE,
-        effect: "every workload sees every declared service, and takes in what its process declares",
-    };
-
     fn spec(meta: Meta, f: &mut Fields<'_>) -> Option<Self> {
         let workload_selector = f
             .optional("workloadSelector")
             .map(|WorkloadLabels(selector)| selector);
-        let ingress: Vec<IngressListener> = f.list("ingress");
+        let ingress: Vec<IngressListener> = f.later_list(
+            "ingress",
+            codes::FIELD_NOT_IN_FORCE,
+            "a workload takes in what `inbound` of its process file says, since nothing is captured",
+        );
         let egress: Vec<EgressListener> = f.list("egress");
-        let inbound_connection_pool = f.optional("inboundConnectionPool");
+        let inbound_connection_pool = f.later(
+            "inboundConnectionPool",
+            codes::FIELD_NOT_IN_FORCE,
+            "`limits` of the process file bound what is taken in",
+        );
         let outbound_traffic_policy = f.optional("outboundTrafficPolicy");
         f.any_of(&[
             "ingress",
@@ -132,8 +135,12 @@ impl Decode for EgressListener {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
             let port = f.optional::<SidecarPort>("port");
-            let bind: Option<Spanned<String>> = f.optional("bind");
-            let capture_mode: CaptureMode = f.or_default("captureMode");
+            let bind: Option<Spanned<String>> = f.later(
+                "bind",
+                codes::BIND_NOT_IN_FORCE,
+                "`outbound` and `upstreams` of the process file say where the sidecar listens",
+            );
+            let capture_mode = egress_capture(f);
             let hosts = f.non_empty("hosts");
             check_bind(f, port.as_ref(), bind.as_ref(), capture_mode);
             Some(Self {
@@ -146,6 +153,23 @@ impl Decode for EgressListener {
             })
         })
     }
+}
+
+/// Nothing is captured: the application calls the sidecar's own ports.
+fn egress_capture(f: &mut Fields<'_>) -> CaptureMode {
+    let Some(cursor) = f.get("captureMode") else {
+        return CaptureMode::default();
+    };
+    let mode = CaptureMode::decode(&cursor).unwrap_or_default();
+    if mode == CaptureMode::Iptables {
+        f.warn_later(
+            &cursor,
+            "captureMode",
+            codes::FIELD_NOT_IN_FORCE,
+            "connections are not captured, applications call the sidecar's ports",
+        );
+    }
+    mode
 }
 
 /// Port 0 is a Unix socket, any other port an IP address.
@@ -295,7 +319,10 @@ impl Decode for SidecarOutboundTrafficPolicy {
             let mode = f
                 .optional("mode")
                 .unwrap_or(OutboundTrafficMode::RegistryOnly);
-            let egress_proxy = f.optional::<Spanned<Destination>>("egressProxy");
+            let egress_proxy = f.refused_typed::<Spanned<Destination>>(
+                "egressProxy",
+                "calls to unknown hosts would go around the proxy that it names",
+            );
             if let Some(proxy) = &egress_proxy
                 && mode != OutboundTrafficMode::AllowAny
             {

@@ -10,6 +10,7 @@ use crate::registry::Registry;
 use crate::resilience::{DeadlineScope, RetryPolicy};
 use crate::route::hosts::HostTable;
 use crate::route::matching::Condition;
+use crate::route::opaque::Servers;
 use crate::route::rule_list::{CompiledRule, RuleList};
 use crate::route::rules::{Listener, RuleCompiler, compile as compile_rules};
 use crate::route::{HeaderOps, HttpRoute, Redirect, RouteAction, RouteTable, TableKind};
@@ -30,7 +31,8 @@ pub(super) fn compile<'a>(
 ) -> RouteTable {
     let registry = compiler.registry;
     let mut ports: BTreeMap<u16, Hosts> = BTreeMap::new();
-    let bound = bound_documents(documents);
+    let mut opaque = Servers::default();
+    let bound = bound_documents(documents, compiler);
     for gateway in documents
         .gateways
         .iter()
@@ -59,6 +61,10 @@ pub(super) fn compile<'a>(
                     gateway: &name,
                     source: None,
                 };
+                if Servers::serve(server) {
+                    opaque.add(server, patterns, document, listener, compiler);
+                    continue;
+                }
                 let rules = compile_rules(document, listener, compiler);
                 let rules = Arc::new(RuleList::new(rules));
                 for pattern in patterns {
@@ -71,7 +77,10 @@ pub(super) fn compile<'a>(
             }
         }
     }
-    table(ports)
+    RouteTable {
+        opaque: opaque.table(),
+        ..table(ports)
+    }
 }
 
 fn table(ports: BTreeMap<u16, Hosts>) -> RouteTable {
@@ -112,10 +121,15 @@ pub(crate) fn server_host(text: &str) -> (&str, HostPattern) {
     (namespace, HostPattern::parse(host))
 }
 
-/// The documents of each gateway, in document order.
-fn bound_documents(documents: &DocumentSet) -> HashMap<String, Vec<&VirtualService>> {
-    let mut bound: HashMap<String, Vec<&VirtualService>> = HashMap::new();
-    for document in &documents.virtual_services {
+/// The documents of each gateway that the proxy sees, in document order.
+fn bound_documents<'a>(
+    documents: &'a DocumentSet,
+    compiler: &RuleCompiler<'a>,
+) -> HashMap<String, Vec<&'a VirtualService>> {
+    let mut bound: HashMap<String, Vec<&'a VirtualService>> = HashMap::new();
+    let (scope, registry) = (compiler.scope, compiler.registry);
+    let seen = documents.virtual_services.iter();
+    for document in seen.filter(|document| scope.sees_routes(document, registry)) {
         for gateway in &document.gateways {
             let name = qualified_gateway(gateway, &document.meta.namespace);
             let of_gateway = bound.entry(name).or_default();

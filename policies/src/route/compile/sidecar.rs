@@ -4,44 +4,58 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{MESH, Owners, empty, keep};
-use crate::document::DocumentSet;
+use crate::document::{DocumentSet, VirtualService};
 use crate::host::HostPattern;
+use crate::mesh::Mesh;
 use crate::registry::{Registry, Service, ServicePort};
 use crate::route::hosts::HostTable;
 use crate::route::rule_list::RuleList;
 use crate::route::rules::{Listener, RuleCompiler, compile as compile_rules, default_rule};
-use crate::route::{RouteTable, TableKind};
+use crate::route::{Hidden, RouteTable, TableKind, opaque};
+use crate::scope::Scope;
 use crate::workload::Workload;
 
 pub(super) fn compile<'a>(
     documents: &'a DocumentSet,
-    workload: &Workload,
+    mesh: &Mesh,
+    workload: &'a Workload,
     compiler: &mut RuleCompiler<'a>,
 ) -> RouteTable {
-    let registry = compiler.registry;
-    let owners = Owners::of_mesh(documents, registry);
+    let (registry, scope) = (compiler.registry, compiler.scope);
+    let owners = Owners::of_mesh(documents, registry, mesh);
+    let looked_at = |document: &&VirtualService| scope.sees_routes(document, registry);
     let mut table = empty(TableKind::Sidecar);
     let mut lists: Vec<Arc<RuleList>> = Vec::new();
     let mut listeners: BTreeMap<u16, HostTable> = BTreeMap::new();
     for service in registry.services() {
-        let document = owners.of(service);
         let names = names(service, registry, workload);
+        let seen = |port: &&ServicePort| scope.sees(service, port.number);
+        if !service.ports.iter().all(|port| seen(&port)) {
+            hide(&mut table, service, &names, scope);
+        }
+        let document = owners.of(service).find(looked_at);
         let default = default_port(service);
-        for port in service.ports.iter().filter(|port| port.protocol.is_http()) {
-            let rules = if let Some(document) = document {
-                let listener = Listener {
-                    port: Some(port.number),
-                    gateway: MESH,
-                    source: Some(workload),
+        for port in service
+            .ports
+            .iter()
+            .filter(seen)
+            .filter(|port| port.protocol.is_http())
+        {
+            let rules =
+                if let Some(document) = document.filter(|document| !document.http.is_empty()) {
+                    let listener = Listener {
+                        port: Some(port.number),
+                        gateway: MESH,
+                        source: Some(workload),
+                    };
+                    compile_rules(document, listener, compiler)
+                } else {
+                    let cluster = compiler.clusters.cluster(service, port, None);
+                    cluster
+                        .and_then(|cluster| default_rule(service, cluster, compiler.retries))
+                        .into_iter()
+                        .collect()
                 };
-                compile_rules(document, listener, compiler)
-            } else {
-                let cluster = compiler.clusters.cluster(service, port, None);
-                cluster
-                    .and_then(|cluster| default_rule(service, cluster, compiler.retries))
-                    .into_iter()
-                    .collect()
-            };
             let list = keep(&mut lists, Arc::new(RuleList::new(rules)));
             let of_port = listeners.entry(port.number).or_default();
             for name in &names {
@@ -51,16 +65,23 @@ pub(super) fn compile<'a>(
                 }
             }
         }
-        for port in service.ports.iter().filter(|port| !port.protocol.is_http()) {
-            let Some(cluster) = compiler.clusters.cluster(service, port, None) else {
-                continue;
+        for port in service
+            .ports
+            .iter()
+            .filter(seen)
+            .filter(|port| !port.protocol.is_http())
+        {
+            let listener = Listener {
+                port: Some(port.number),
+                gateway: MESH,
+                source: Some(workload),
             };
-            for name in &names {
-                table.opaque.insert(name, port.number, cluster);
-            }
+            let rules = opaque::of_port(service, port, document, listener, compiler);
+            table.opaque.insert(port.number, &names, rules);
         }
     }
-    for (pattern, document) in &owners.undeclared {
+    let undeclared = owners.undeclared.iter();
+    for (pattern, document) in undeclared.filter(|(_, document)| looked_at(document)) {
         let listener = Listener {
             port: None,
             gateway: MESH,
@@ -71,9 +92,26 @@ pub(super) fn compile<'a>(
             .anywhere
             .insert(pattern, keep(&mut lists, Arc::new(RuleList::new(rules))));
     }
+    table.outbound = scope.outbound();
     table.listeners = listeners.into_iter().collect();
     table.rules = lists.into();
     table
+}
+
+/// Keeps why the workload gets no answer from a service that documents declare.
+fn hide(table: &mut RouteTable, service: &Service, names: &[HostPattern], scope: Scope<'_>) {
+    let hidden = Hidden {
+        service: Arc::clone(&service.host),
+        by: match scope.sidecar() {
+            Some(sidecar) if scope.exports(service) => sidecar.meta.at.clone(),
+            _ => service.at.clone(),
+        },
+    };
+    for name in names {
+        if let HostPattern::Exact(name) = name {
+            table.hidden.insert(name.clone(), hidden.clone());
+        }
+    }
 }
 
 /// The port that a host without port means: the only one, else 80, else the first.

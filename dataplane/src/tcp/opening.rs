@@ -1,6 +1,8 @@
 //! How a connection begins: with a ClientHello of the mesh, with somebody else's, or with anything else.
 
+use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::server::{Accepted, Acceptor};
@@ -9,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// The names by which Istio's proxies know each other in ALPN.
-pub(super) const ISTIO_ALPN: [&[u8]; 5] = [
+pub const ISTIO_ALPN: [&[u8]; 5] = [
     b"istio",
     b"istio-peer-exchange",
     b"istio-http/1.0",
@@ -25,16 +27,28 @@ const LONGEST: usize = 32 * 1024;
 const CHUNK: usize = 4096;
 
 /// The first bytes of a connection, taken from the socket.
-pub(super) struct Opening {
+pub struct Opening {
     /// The ClientHello, if it is one.
-    pub(super) hello: Option<Accepted>,
+    pub hello: Option<Accepted>,
     /// Everything that was read.
-    pub(super) read: Vec<u8>,
+    pub read: Vec<u8>,
+}
+
+impl fmt::Debug for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opening")
+            .field("hello", &self.hello.is_some())
+            .field("read", &self.read.len())
+            .finish()
+    }
 }
 
 impl Opening {
     /// Reads until it is clear how the connection begins.
-    pub(super) async fn read(tcp: &mut TcpStream) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The connection broke, or its ClientHello is too long.
+    pub async fn read(tcp: &mut TcpStream) -> io::Result<Self> {
         let mut acceptor = Acceptor::default();
         let mut read = Vec::new();
         loop {
@@ -64,10 +78,10 @@ impl Opening {
 
     /// As [`Self::read`], where the client may also wait for the server to speak first: one that says nothing for
     /// `silence` is taken to do so.
-    pub(super) async fn read_or_silence(
-        tcp: &mut TcpStream,
-        silence: Duration,
-    ) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn read_or_silence(tcp: &mut TcpStream, silence: Duration) -> io::Result<Self> {
         // A look at the first byte, since readiness alone may be a false alarm.
         match timeout(silence, tcp.peek(&mut [0])).await {
             Ok(looked) => {
@@ -81,8 +95,15 @@ impl Opening {
         }
     }
 
+    /// The server name of the ClientHello, in lower case.
+    pub fn sni(&self) -> Option<Arc<str>> {
+        let hello = self.hello.as_ref()?;
+        let name = hello.client_hello().server_name()?.to_ascii_lowercase();
+        Some(name.into())
+    }
+
     /// Whether it is a ClientHello that offers one of [`ISTIO_ALPN`].
-    pub(super) fn is_of_mesh(&self) -> bool {
+    pub fn is_of_mesh(&self) -> bool {
         let Some(hello) = &self.hello else {
             return false;
         };

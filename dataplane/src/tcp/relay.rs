@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use dataplane::OpaqueStream;
+use crate::OpaqueStream;
 use tokio::io::{
     AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf, copy_bidirectional_with_sizes,
 };
@@ -22,7 +22,7 @@ const BUFFER: usize = 16 * 1024;
 const REPORT: Duration = Duration::from_secs(5);
 
 /// A stream that can end so that nobody takes the end for the end of the data.
-pub(super) trait Abort {
+pub trait Abort {
     /// Makes the end of the connection a reset.
     fn abort(&self);
 }
@@ -48,7 +48,7 @@ impl Abort for OpaqueStream {
 
 /// How many bytes a connection has carried.
 #[derive(Debug, Default)]
-pub(super) struct Carried {
+pub struct Carried {
     /// From the client.
     pub(super) received: AtomicU64,
     /// From the server.
@@ -56,7 +56,8 @@ pub(super) struct Carried {
 }
 
 impl Carried {
-    pub(super) fn totals(&self) -> (u64, u64) {
+    /// From the client, and from the server.
+    pub fn totals(&self) -> (u64, u64) {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         (read(&self.received), read(&self.sent))
     }
@@ -64,7 +65,7 @@ impl Carried {
 
 /// How a connection ended.
 #[derive(Debug)]
-pub(super) enum End<R> {
+pub enum End<R> {
     /// Both ends said that they are done.
     Complete,
     /// One of them broke.
@@ -77,7 +78,7 @@ pub(super) enum End<R> {
 
 /// Carries bytes until an end, an error, `idle` without a byte, or `cut`; `first` was read from the client already. An
 /// end of one direction is passed on, and the other goes on. Unless both ends were heard out, both connections are reset.
-pub(super) async fn relay<C, U, R>(
+pub async fn relay<C, U, R>(
     client: C,
     upstream: U,
     first: &[u8],

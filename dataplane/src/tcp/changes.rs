@@ -3,27 +3,28 @@
 use identity::material::MaterialReader;
 use tokio::sync::watch;
 
-use crate::proxy::Proxy;
+use super::Carrier;
 
 /// Wakes one connection. Made before the connection is judged for the first time, so that no change falls between.
 #[derive(Debug)]
-pub(super) struct Changes {
+pub struct Changes {
     policies: watch::Receiver<u64>,
     trust: MaterialReader,
     judged_under: u64,
 }
 
 impl Changes {
-    pub(super) fn follow(proxy: &Proxy) -> Self {
+    /// Begins to listen.
+    pub fn follow(carrier: &Carrier) -> Self {
         Self {
-            policies: proxy.store.subscribe(),
-            trust: proxy.material.clone(),
-            judged_under: proxy.material.trust_generation(),
+            policies: carrier.store.subscribe(),
+            trust: carrier.material.clone(),
+            judged_under: carrier.material.trust_generation(),
         }
     }
 
     /// Waits until policies or roots have changed. A renewed certificate alone is no reason to wake.
-    pub(super) async fn next(&mut self) {
+    pub async fn next(&mut self) {
         loop {
             tokio::select! {
                 moved = self.policies.changed() => {

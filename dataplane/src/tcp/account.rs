@@ -4,20 +4,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use dataplane::Outcome;
-use dataplane::access::Note;
-use dataplane::telemetry::{
+use crate::Outcome;
+use crate::access::Note;
+use crate::telemetry::{
     PartyId, Reporter, ResponseFlags, Security, ServiceId, TcpConnection, TcpRecord,
 };
 
 use super::gate::Refusal;
 use super::relay::{Carried, End};
-use crate::proxy::{Peer, Proxy};
+use super::{Carrier, Peer};
+use crate::passthrough::BLACK_HOLE;
 
 /// One connection and what becomes of it. Dropping it writes the metrics and the access log line.
 #[derive(Debug)]
-pub(super) struct Account {
-    proxy: Arc<Proxy>,
+pub struct Account {
+    carrier: Arc<Carrier>,
     started: Instant,
     seen: TcpConnection,
     /// Whether the metrics know of it.
@@ -31,18 +32,18 @@ pub(super) struct Account {
 
 impl Account {
     /// Begins the account of a connection whose peer is known.
-    pub(super) fn begin(proxy: &Arc<Proxy>, reporter: Reporter, peer: &Peer) -> Self {
+    pub fn begin(carrier: &Arc<Carrier>, reporter: Reporter, peer: &Peer) -> Self {
         let security = match (reporter, &peer.proved) {
             (Reporter::Source, _) => Security::Unknown,
             (Reporter::Destination, Some(_)) => Security::MutualTls,
             (Reporter::Destination, None) => Security::None,
         };
-        let record = proxy
+        let record = carrier
             .access_log
             .is_on()
             .then(|| Box::new(first_record(peer)));
         Self {
-            proxy: Arc::clone(proxy),
+            carrier: Arc::clone(carrier),
             started: Instant::now(),
             seen: TcpConnection {
                 reporter,
@@ -60,7 +61,7 @@ impl Account {
     }
 
     /// Where the bytes are counted.
-    pub(super) fn carried(&self) -> Arc<Carried> {
+    pub fn carried(&self) -> Arc<Carried> {
         Arc::clone(&self.carried)
     }
 
@@ -71,19 +72,19 @@ impl Account {
     }
 
     /// The other end is known: the connection counts as opened.
-    pub(super) fn opened(&mut self, service: ServiceId, destination: PartyId) {
+    pub fn opened(&mut self, service: ServiceId, destination: PartyId) {
         (self.seen.service, self.seen.destination) = (service, destination);
         self.count_as_opened();
     }
 
     fn count_as_opened(&mut self) {
         if !std::mem::replace(&mut self.opened, true) {
-            self.proxy.tcp.opened(self.seen);
+            self.carrier.metrics.opened(self.seen);
         }
     }
 
     /// What the policies say of it.
-    pub(super) fn judged(&mut self, note: &Note<'_>, generation: u64) {
+    pub fn judged(&mut self, note: &Note<'_>, generation: u64) {
         self.note(|record| {
             note.write_tcp(record);
             record.generation = generation;
@@ -91,7 +92,7 @@ impl Account {
     }
 
     /// It is not let in, or not any longer.
-    pub(super) fn refused(&mut self, refusal: &Refusal) {
+    pub fn refused(&mut self, refusal: &Refusal) {
         self.seen.flags |= refusal.flags;
         self.note(|record| {
             record.generation = refusal.generation;
@@ -104,14 +105,20 @@ impl Account {
     }
 
     /// There is nothing to connect to.
-    pub(super) fn failed(&mut self, flags: ResponseFlags, details: impl Into<Arc<str>>) {
+    pub fn failed(&mut self, flags: ResponseFlags, details: impl Into<Arc<str>>) {
         self.seen.flags |= flags;
         let details = details.into();
         self.note(|record| record.termination = Some(details));
     }
 
+    /// The connection may not go where it wants to (Istio's `BlackHoleCluster`).
+    pub fn black_hole(&mut self, details: &str) {
+        self.failed(ResponseFlags::NO_ROUTE_FOUND, details);
+        self.note(|record| record.upstream_cluster = Some(BLACK_HOLE.into()));
+    }
+
     /// What the search for an endpoint came to.
-    pub(super) fn outcome(&mut self, outcome: &Outcome, cluster: Option<&Arc<str>>) {
+    pub fn outcome(&mut self, outcome: &Outcome, cluster: Option<&Arc<str>>) {
         self.seen.flags |= outcome.flags;
         self.note(|record| {
             record.attempts = outcome.attempts;
@@ -124,7 +131,7 @@ impl Account {
     }
 
     /// The application is dialled.
-    pub(super) fn app(&mut self, address: SocketAddr) {
+    pub fn app(&mut self, address: SocketAddr) {
         self.note(|record| {
             record.upstream_host = Some(address);
             record.attempts = 1;
@@ -132,18 +139,18 @@ impl Account {
     }
 
     /// The application takes no connection.
-    pub(super) fn app_gone(&mut self, reason: String) {
+    pub fn app_gone(&mut self, reason: String) {
         self.seen.flags |= ResponseFlags::UPSTREAM_CONNECTION_FAILURE;
         self.note(|record| record.upstream_transport_failure_reason = Some(reason.into()));
     }
 
     /// The policy generation that the connection was opened with.
-    pub(super) fn generation(&mut self, generation: u64) {
+    pub fn generation(&mut self, generation: u64) {
         self.note(|record| record.generation = generation);
     }
 
     /// How it ended.
-    pub(super) fn ended(&mut self, end: &End<Refusal>) {
+    pub fn ended(&mut self, end: &End<Refusal>) {
         match end {
             End::Complete => {}
             End::Cut(refusal) => self.refused(refusal),
@@ -157,7 +164,7 @@ impl Account {
     }
 
     /// Tells the metrics what was carried since the last time.
-    pub(super) fn report(&mut self) {
+    pub fn report(&mut self) {
         let (received, sent) = self.carried.totals();
         let (before_received, before_sent) = self.reported;
         let (received_now, sent_now) = (
@@ -169,7 +176,7 @@ impl Account {
             flags: ResponseFlags::NONE,
             ..self.seen
         };
-        self.proxy.tcp.carried(open, received_now, sent_now);
+        self.carrier.metrics.carried(open, received_now, sent_now);
         self.reported = (received, sent);
     }
 }
@@ -180,12 +187,12 @@ impl Drop for Account {
         self.count_as_opened();
         self.report();
         self.seen.flags = flags;
-        self.proxy.tcp.closed(self.seen);
+        self.carrier.metrics.closed(self.seen);
         if let Some(mut record) = self.record.take() {
             record.flags = flags;
             record.duration = self.started.elapsed();
             (record.bytes_received, record.bytes_sent) = self.carried.totals();
-            self.proxy.access_log.write(*record);
+            self.carrier.access_log.write(*record);
         }
     }
 }

@@ -4,33 +4,43 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::Snapshot;
+use crate::access::{Caller, Refused};
+use crate::decisions::DecisionId;
+use crate::telemetry::ResponseFlags;
 use authz::MtlsMode;
-use dataplane::Snapshot;
-use dataplane::access::{Caller, Refused};
-use dataplane::decisions::DecisionId;
-use dataplane::telemetry::ResponseFlags;
 
 use super::account::Account;
 use super::changes::Changes;
-use crate::proxy::{Peer, Proxy};
+use super::{Carrier, Peer};
 
 /// The judge of one port.
 #[derive(Debug)]
-pub(super) struct Gate {
-    proxy: Arc<Proxy>,
+pub struct Gate {
+    carrier: Arc<Carrier>,
     port: u16,
+    side: Side,
+}
+
+/// What is known about those who come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// They are of the mesh: PeerAuthentication says how they prove who they are.
+    Mesh,
+    /// They are strangers at the edge.
+    Edge,
 }
 
 /// What an open connection keeps of its admission.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub struct Admission {
     /// The provider that has let it pass: asked again only when a CUSTOM rule names another one.
     provider: Option<Box<str>>,
 }
 
 /// A word against a connection.
 #[derive(Debug, Clone)]
-pub(super) struct Refusal {
+pub struct Refusal {
     pub(super) generation: u64,
     /// For the log, in Envoy's words where it has any.
     pub(super) details: Arc<str>,
@@ -72,12 +82,20 @@ impl Refusal {
 }
 
 impl Gate {
-    pub(super) const fn new(proxy: Arc<Proxy>, port: u16) -> Self {
-        Self { proxy, port }
+    /// A judge of connections to the port that documents name so.
+    pub const fn new(carrier: Arc<Carrier>, port: u16, side: Side) -> Self {
+        Self {
+            carrier,
+            port,
+            side,
+        }
     }
 
     /// Judges a connection that has just come.
-    pub(super) async fn admit(
+    ///
+    /// # Errors
+    /// It is to be closed without a byte.
+    pub async fn admit(
         &self,
         snapshot: &Snapshot,
         peer: &Peer,
@@ -85,7 +103,7 @@ impl Gate {
     ) -> Result<Admission, Refusal> {
         self.proof(snapshot, peer)?;
         let caller = self.caller(peer);
-        let access = &self.proxy.access;
+        let access = &self.carrier.access;
         let judged = access.admit_connection(snapshot, &caller).await;
         let admitted = judged.map_err(|refused| Refusal::by_policies(snapshot, &refused))?;
         account.judged(&admitted.note, snapshot.generation);
@@ -95,7 +113,7 @@ impl Gate {
     }
 
     /// Judges an open connection again after each change; returns once it is refused.
-    pub(super) async fn refused(
+    pub async fn refused(
         &self,
         peer: &Peer,
         mut admission: Admission,
@@ -103,13 +121,13 @@ impl Gate {
     ) -> Refusal {
         loop {
             changes.next().await;
-            let Some(snapshot) = self.proxy.store.snapshot() else {
+            let Some(snapshot) = self.carrier.store.snapshot() else {
                 continue;
             };
             if let Err(refusal) = self.proof(&snapshot, peer) {
                 return refusal;
             }
-            let (caller, access) = (self.caller(peer), &self.proxy.access);
+            let (caller, access) = (self.caller(peer), &self.carrier.access);
             if access.may_stay(&snapshot, &caller, admission.provider.as_deref()) {
                 continue;
             }
@@ -123,10 +141,12 @@ impl Gate {
     /// Whether the peer has proved what it has to prove today.
     fn proof(&self, snapshot: &Snapshot, peer: &Peer) -> Result<(), Refusal> {
         let details = match &peer.proved {
-            Some(proved) if !proved.still_trusted(&self.proxy.material, SystemTime::now()) => {
+            Some(proved) if !proved.still_trusted(&self.carrier.material, SystemTime::now()) => {
                 "peer_no_longer_trusted"
             }
-            None if snapshot.mtls.for_port(self.port) == MtlsMode::Strict => {
+            None if self.side == Side::Mesh
+                && snapshot.mtls.for_port(self.port) == MtlsMode::Strict =>
+            {
                 "plaintext_where_mtls_is_strict"
             }
             Some(_) | None => return Ok(()),
@@ -143,7 +163,7 @@ impl Gate {
             destination: SocketAddr::new(peer.local.ip(), self.port),
             sni: peer.sni.as_deref(),
             scheme: "tcp",
-            own: Some(&self.proxy.id),
+            own: self.carrier.id.as_ref(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A block of addresses of one family; the host bits are zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cidr {
+pub enum Cidr {
     /// Network and mask.
     V4(u32, u32),
     /// Network and mask.
@@ -15,7 +15,7 @@ impl Cidr {
     /// Reads `10.0.0.0/8`, `10.1.2.3`, `fd00::/8` or `::1`; host bits are masked off.
     ///
     /// An IPv4-mapped IPv6 block (`::ffff:10.0.0.0/104`) is the IPv4 block, as addresses are.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let (address, length) = match text.split_once('/') {
             Some((address, length)) => {
                 let plain = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
@@ -56,7 +56,7 @@ impl Cidr {
 
     /// Whether the block holds `address`. An IPv4-mapped address, as a dual-stack listener reports it,
     /// is the IPv4 address; otherwise the families never meet.
-    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+    pub fn contains(&self, address: IpAddr) -> bool {
         match (self, address.to_canonical()) {
             (Self::V4(network, mask), IpAddr::V4(address)) => address.to_bits() & mask == *network,
             (Self::V6(network, mask), IpAddr::V6(address)) => address.to_bits() & mask == *network,

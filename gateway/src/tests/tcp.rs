@@ -1,0 +1,1 @@
+//! Servers whose bytes are passed on: TCP, TLS that ends here, TLS that goes on.
