@@ -81,7 +81,7 @@ impl TcpDoor {
             }
         };
         let way = Way {
-            forwarder: &self.gateway.forwarder,
+            forwarder: &self.gateway.router.forwarder,
             names: |snapshot: &_, cluster, endpoint: Option<usize>| {
                 let labels = self.gateway.labels.of(snapshot, &self.gateway.metrics);
                 let party = endpoint.map(|endpoint| labels.endpoint(cluster, endpoint));

@@ -9,7 +9,7 @@ use dataplane::OpaqueStream;
 use dataplane::passthrough::Stranger;
 use dataplane::tcp::{Abort as _, Account, Changes, Opening, Peer, Way, relay, server_lost};
 use dataplane::telemetry::{Reporter, ResponseFlags};
-use policies::route::{OpaqueError, Unrouted};
+use policies::route::{OpaqueError, OpaqueRules, Unrouted};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -76,7 +76,7 @@ impl TcpOutbound {
             return Ok(Vec::new());
         };
         let rules = snapshot.routes.opaque(&self.service, self.port);
-        if !rules.is_ok_and(|rules| rules.look_at_sni()) {
+        if !rules.is_ok_and(OpaqueRules::look_at_sni) {
             return Ok(Vec::new());
         }
         drop(snapshot);
