@@ -44,12 +44,16 @@ impl Stranger<'_> {
         let address = if let Ok(ip) = host.parse::<IpAddr>() {
             SocketAddr::new(ip, self.port)
         } else {
-            let mut found = timeout(LOOKUP, tokio::net::lookup_host((host, self.port)))
+            let found = timeout(LOOKUP, tokio::net::lookup_host((host, self.port)))
                 .await
                 .map_err(|_elapsed| error("the look-up took too long".to_owned()))?
                 .map_err(|cause| error(cause.to_string()))?;
-            found
-                .next()
+            // Where there is a choice, IPv4: what listens on loopback mostly listens there.
+            let found: Vec<SocketAddr> = found.collect();
+            let address = found.iter().find(|address| address.is_ipv4());
+            address
+                .or(found.first())
+                .copied()
                 .ok_or_else(|| error("the name has no address".to_owned()))?
         };
         let ip = address.ip().to_canonical();

@@ -122,7 +122,6 @@ fn virtual_services() {
                 &[
                     "4:63: warning[PC0202]: `fault` of VirtualService `my-app/x` is not in force yet: no fault is injected",
                     "4:98: warning[PC0204]: `corsPolicy` of VirtualService `my-app/x` is not in force yet: preflight requests are forwarded",
-                    "4:116: warning[PC0207]: `tcp` of VirtualService `my-app/x` is not in force yet: TCP connections are not routed",
                 ],
             ),
             (
@@ -184,7 +183,7 @@ fn gateways() {
             (
                 "{servers: [{port: {number: 443, name: a, protocol: HTTPS}, hosts: [a.b], tls: {mode: MUTUAL, credentialName: c}}]}",
                 &[
-                    "4:92: error[PC0117]: the mode MUTUAL is not in force, and a security field is never ignored (help: in force is SIMPLE)",
+                    "4:92: error[PC0117]: the mode MUTUAL is not in force, and a security field is never ignored (help: in force are SIMPLE and PASSTHROUGH)",
                 ],
             ),
             (
@@ -213,8 +212,16 @@ fn gateways() {
     let listeners = GatewayListeners::compile(&good(&text), &edge(), &mesh());
     let port = listeners.port(443).unwrap();
     let credential = |sni| {
-        port.server_for(sni)
-            .map(|server| server.tls.as_ref().unwrap().credential_name.to_string())
+        port.server_for(sni).map(|server| {
+            server
+                .tls
+                .as_ref()
+                .unwrap()
+                .terms()
+                .unwrap()
+                .credential_name
+                .to_string()
+        })
     };
     assert_eq!(credential(Some("x.b.c")).as_deref(), Some("two"));
     assert_eq!(credential(Some("y.b.c")).as_deref(), Some("one"));

@@ -154,7 +154,7 @@ fn proxy_configs() {
 fn sidecars() {
     expect(
         "Sidecar",
-        "warning[PC0243]",
+        "",
         &[
             (
                 "  egress: [{hosts: ['*/*', './*', '~/*', 'prod/*.example.com', 'prod/a.example.com']}]",
@@ -166,24 +166,27 @@ fn sidecars() {
             ),
             (
                 "  egress: [{port: {number: 0, protocol: TCP}, bind: 'unix:///var/run/a.sock', hosts: ['*/a.com']}]",
-                &[],
+                &["`bind` of Sidecar `my-app/x` is not in force yet"],
             ),
             (
                 "  ingress: [{port: {number: 9080, protocol: HTTP}, defaultEndpoint: 'unix:///var/run/someuds.sock'}]",
-                &[],
+                &["`ingress` of Sidecar `my-app/x` is not in force yet"],
             ),
             (
                 "  ingress: [{port: {number: 9080, protocol: HTTP}, bind: 1.1.1.1, defaultEndpoint: '127.0.0.1:80'}]",
-                &[],
+                &["`ingress` of Sidecar `my-app/x` is not in force yet"],
             ),
             (
                 "  ingress: [{port: {number: 9080, protocol: HTTP}, defaultEndpoint: '[::1]:80', connectionPool: {http: {http2MaxRequests: 3}}}]",
-                &[],
+                &["`ingress` of Sidecar `my-app/x` is not in force yet"],
             ),
-            ("  inboundConnectionPool: {tcp: {maxConnections: 3}}", &[]),
+            (
+                "  inboundConnectionPool: {tcp: {maxConnections: 3}}",
+                &["`inboundConnectionPool` of Sidecar `my-app/x` is not in force yet"],
+            ),
             (
                 "  outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: foo.bar, port: {number: 80}}}",
-                &[],
+                &["`egressProxy` is not in force"],
             ),
             (
                 "  workloadSelector: {labels: {app: a}}\n  egress: [{hosts: ['*/*']}]",
@@ -213,7 +216,10 @@ fn sidecars() {
             ),
             (
                 "  egress: [{bind: 1.1.1.1, hosts: ['*/*']}]",
-                &["`bind` needs a `port`"],
+                &[
+                    "`bind` of Sidecar `my-app/x` is not in force yet",
+                    "`bind` needs a `port`",
+                ],
             ),
             (
                 "  egress: [{port: {number: 0, protocol: TCP}, hosts: ['*/*']}]",
@@ -221,15 +227,25 @@ fn sidecars() {
             ),
             (
                 "  egress: [{port: {number: 0, protocol: TCP}, bind: 127.0.0.1, hosts: ['*/*']}]",
-                &["needs a Unix socket"],
+                &[
+                    "`bind` of Sidecar `my-app/x` is not in force yet",
+                    "needs a Unix socket",
+                ],
             ),
             (
                 "  egress: [{port: {number: 8, protocol: TCP}, bind: 'unix:///a', hosts: ['*/*']}]",
-                &["is an IP address"],
+                &[
+                    "`bind` of Sidecar `my-app/x` is not in force yet",
+                    "is an IP address",
+                ],
             ),
             (
                 "  egress: [{port: {number: 0, protocol: TCP}, bind: 'unix:///a', captureMode: IPTABLES, hosts: ['*/*']}]",
-                &["cannot be captured"],
+                &[
+                    "`bind` of Sidecar `my-app/x` is not in force yet",
+                    "`captureMode` of Sidecar `my-app/x` is not in force yet",
+                    "cannot be captured",
+                ],
             ),
             (
                 "  egress:\n  - {port: {number: 8, protocol: TCP}, hosts: ['*/a']}\n  - {port: {number: 8, protocol: TCP}, hosts: ['*/b']}",
@@ -253,36 +269,60 @@ fn sidecars() {
             ),
             (
                 "  ingress: [{defaultEndpoint: '127.0.0.1:80'}]",
-                &["port` is missing"],
+                &[
+                    "`ingress` of Sidecar `my-app/x` is not in force yet",
+                    "port` is missing",
+                ],
             ),
             (
                 "  ingress: [{port: {number: 0, protocol: HTTP}}]",
-                &["`0` is not a port between 1 and 65535"],
+                &[
+                    "`ingress` of Sidecar `my-app/x` is not in force yet",
+                    "`0` is not a port between 1 and 65535",
+                ],
             ),
             (
                 "  ingress: [{port: {number: 9, protocol: HTTP}, bind: 'unix:///a'}]",
-                &["is not an IP address"],
+                &[
+                    "`ingress` of Sidecar `my-app/x` is not in force yet",
+                    "is not an IP address",
+                ],
             ),
             (
                 "  ingress: [{port: {number: 9, protocol: HTTP}, defaultEndpoint: '1.1.1.1:80'}]",
-                &["is not an endpoint of the workload"],
+                &[
+                    "`ingress` of Sidecar `my-app/x` is not in force yet",
+                    "is not an endpoint of the workload",
+                ],
             ),
             (
                 "  ingress: [{port: {number: 9, protocol: HTTP}, defaultEndpoint: '127.0.0.1:hi'}]",
-                &["is not an endpoint of the workload"],
+                &[
+                    "`ingress` of Sidecar `my-app/x` is not in force yet",
+                    "is not an endpoint of the workload",
+                ],
             ),
             (
                 "  ingress: [{port: {number: 9, protocol: HTTP}}, {port: {number: 9, protocol: TCP}}]",
-                &["the port 9 has two listeners"],
+                &[
+                    "`ingress` of Sidecar `my-app/x` is not in force yet",
+                    "the port 9 has two listeners",
+                ],
             ),
             (
                 "  outboundTrafficPolicy: {mode: REGISTRY_ONLY, egressProxy: {host: foo.bar, port: {number: 80}}}",
-                &["belongs to the mode ALLOW_ANY"],
+                &[
+                    "`egressProxy` is not in force",
+                    "belongs to the mode ALLOW_ANY",
+                ],
             ),
             // A security field stays an error.
             (
                 "  ingress: [{port: {number: 9, protocol: HTTPS}, tls: {mode: SIMPLE, credentialName: a}}]",
-                &["error[PC0113]: `tls` is not in force"],
+                &[
+                    "`ingress` of Sidecar `my-app/x` is not in force yet",
+                    "error[PC0113]: `tls` is not in force",
+                ],
             ),
         ],
     );

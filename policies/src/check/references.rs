@@ -83,7 +83,7 @@ pub(super) fn check(
         let named = document.service();
         let declared = named.map(|at| (at, check.service(&at.host, &document.meta.namespace)));
         if let Some((at, Some(declared))) = declared {
-            check.port(&at.port, declared, "a rate limit service");
+            check.port(&at.port, declared, User::Provider("a rate limit service"));
         }
     }
     for (_, at) in providers::authorizers(documents) {
@@ -119,7 +119,8 @@ fn unknown_host(host: &Spanned<String>, error: &HostError) -> Diagnostic {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum User {
     Requests,
-    Authorizer,
+    /// What the mesh asks about requests.
+    Provider(&'static str),
     Bytes,
 }
 
@@ -173,7 +174,7 @@ impl<'a> Check<'a, '_> {
             let help = format!("write `{}/{host}`, or the host alone", found.namespace);
             self.found.push(finding.with_help(help));
         } else {
-            self.port(port, found, User::Authorizer);
+            self.port(port, found, User::Provider("an external authorizer"));
         }
     }
 
@@ -222,7 +223,7 @@ impl<'a> Check<'a, '_> {
             Some(port) => {
                 let (who, needs) = match user {
                     User::Requests => ("an HTTP route", "HTTP"),
-                    User::Authorizer => ("an external authorizer", "HTTP"),
+                    User::Provider(who) => (who, "HTTP"),
                     User::Bytes => ("a `tcp` or `tls` route", "TCP, TLS or HTTPS"),
                 };
                 let message = format!(

@@ -154,3 +154,57 @@ spec:
         "{late}"
     );
 }
+
+/// What becomes of calls to hosts that no document declares.
+fn config(mode: &str) -> String {
+    format!(
+        "apiVersion: portcullis.dev/v1\nkind: MeshConfig\nmetadata: {{name: mesh, namespace: istio-system}}\n\
+         spec: {{outboundTrafficPolicy: {{mode: {mode}}}}}\n"
+    )
+}
+
+#[tokio::test]
+async fn strangers_are_passed_on_where_the_mesh_lets_them() {
+    let ca = Ca::new();
+    let stranger = app().await;
+    let host = format!("localhost:{}", stranger.port());
+    let (_product, closed) = pair(&ca, &["product"], &config("REGISTRY_ONLY")).await;
+    let answer = closed.call(&closing("GET /a", &host, "")).await;
+    assert_eq!(status(&answer), "502", "{answer}");
+    assert!(answer.contains("no service `localhost"), "{answer}");
+
+    let (_product, open) = pair(&ca, &["product"], &config("ALLOW_ANY")).await;
+    let answer = open.call(&closing("GET /a", &host, "")).await;
+    assert_eq!(status(&answer), "200", "{answer}");
+    assert!(answer.contains("GET /a\n"), "{answer}");
+    // By address too, but neither to the sidecar itself nor to another port of a service of the mesh.
+    let address = stranger.to_string();
+    assert_eq!(
+        status(&open.call(&closing("GET /a", &address, "")).await),
+        "200"
+    );
+    let own = open.outbound.to_string();
+    assert_eq!(
+        status(&open.call(&closing("GET /a", &own, "")).await),
+        "503"
+    );
+    assert_eq!(
+        status(&open.call(&closing("GET /a", "product:9", "")).await),
+        "502"
+    );
+}
+
+#[tokio::test]
+async fn a_service_out_of_sight_is_no_stranger() {
+    let ca = Ca::new();
+    let scope = "---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: default, namespace: my-app}\n\
+                 spec: {egress: [{hosts: ['./nobody']}]}\n";
+    let more = config("ALLOW_ANY") + scope;
+    let (_product, order) = pair(&ca, &["product"], &more).await;
+    let answer = order.call(&closing("GET /a", "product", "")).await;
+    assert_eq!(status(&answer), "502", "{answer}");
+    assert!(
+        answer.contains("the service `product.my-app.svc.cluster.local` is not visible to this workload (test.yaml:"),
+        "{answer}"
+    );
+}

@@ -11,7 +11,7 @@ fn rule(sni: &[&str], destinations: &[&str], source: Option<&str>, name: &str) -
         source: source.map(|text| Cidr::parse(text).unwrap()),
         route: Arc::new(OpaqueRoute {
             virtual_service: name.into(),
-            at: Location::default(),
+            at: Location::new("test.yaml", 1, 1),
             clusters: None::<WeightedClusters>,
         }),
     }
