@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use crate::body::RequestBody;
 use crate::forward::{Forwarded, Forwarder, Opened, Outcome};
 use crate::local_reply::LocalReply;
-use crate::upstream::{DialError, Target, Transport, UpstreamErrorKind, UpstreamProtocol};
+use crate::upstream::{DialError, Target, UpstreamErrorKind, UpstreamProtocol};
 
 /// What Istio calls the way to hosts that no document declares.
 pub const PASSTHROUGH: &str = "PassthroughCluster";
@@ -105,9 +105,8 @@ impl<B: RequestBody> Forwarder<B> {
         let dialled = async {
             let address = to.address().await?;
             outcome.address = Some(address);
-            self.upstreams
-                .connect(address, &Transport::Plaintext, CONNECT)
-                .await
+            let target = Target::plaintext(address, UpstreamProtocol::Auto, CONNECT);
+            self.upstreams.connect(&target).await
         };
         let result = dialled.await;
         match &result {
