@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
+use policies::resilience::RetryPolicy;
 use tokio::time::{Instant, timeout};
 
 use crate::body::RequestBody;
@@ -78,7 +79,9 @@ impl<B: RequestBody> Forwarder<B> {
         match to.address().await {
             Ok(address) => {
                 let target = Target::plaintext(address, UpstreamProtocol::Auto, CONNECT);
-                self.to_target(&target, request, deadline).await
+                // What it would take is not known, so nothing is sent twice.
+                let retry = RetryPolicy::off();
+                self.to_target(&target, &retry, request, deadline).await
             }
             Err(error) => {
                 let reply = LocalReply::upstream(error.kind);
