@@ -223,12 +223,28 @@ impl<B: RequestBody> Pool<B> {
     /// Returns a lease that was not used.
     pub(super) fn give_back(&self, lease: Lease<B>) {
         if let Lease::H1 { connection, .. } = lease {
-            self.release(connection);
+            self.keep_idle(connection);
         }
     }
 
-    /// Keeps an HTTP/1.1 connection whose exchange is complete, if it may serve another.
-    pub(super) fn release(&self, connection: Http1<B>) {
+    /// Takes an HTTP/1.1 connection back whose exchange is complete.
+    pub(super) fn release(self: &Arc<Self>, mut connection: Http1<B>) {
+        if connection.sender.is_ready() || self.settings().max_connections.is_none() {
+            self.keep_idle(connection);
+            return;
+        }
+        // The connection's task has yet to finish the exchange. Somebody may wait for this very connection, and would
+        // find it of no use yet.
+        let pool = Arc::clone(self);
+        tokio::spawn(async move {
+            if connection.sender.ready().await.is_ok() {
+                pool.keep_idle(connection);
+            }
+        });
+    }
+
+    /// Keeps a connection, if it may serve another exchange, for whoever is next.
+    fn keep_idle(&self, connection: Http1<B>) {
         let Some(client) = self.client.upgrade() else {
             return;
         };
