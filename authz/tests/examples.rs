@@ -54,7 +54,7 @@ const EXAMPLES: &[(&[&str], &[&str])] = &[
     (&["mtls-migration/3-strict.yaml"], &[]),
     (&["namespace-isolation.yaml"], &[]),
     (&["rate-limit.yaml"], &["PC0242"]),
-    (&["retries-idempotent.yaml"], &["PC0201"]),
+    (&["retries-idempotent.yaml"], &[]),
     (&["timeouts.yaml"], &[]),
 ];
 

@@ -106,7 +106,7 @@ fn editors_show_the_words_of_the_reference() {
         described("timeout")
     );
     assert!(
-        described("retries").contains("PC0201"),
+        described("retries").contains("in force: yes"),
         "{}",
         described("retries")
     );
