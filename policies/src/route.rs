@@ -3,17 +3,22 @@
 mod action;
 mod claims;
 mod compile;
+mod cors;
+mod delegation;
 mod explain;
+mod fault;
 mod headers;
 mod hosts;
 mod inspect;
 mod matching;
+mod mirror;
 pub(crate) mod opaque;
 mod prefixes;
 mod retries;
 mod rewrite;
 mod rule_list;
 mod rules;
+mod share;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,13 +30,18 @@ pub use claims::TokenClaims;
 pub(crate) use compile::{
     MESH, Owners, bound_hosts, is_bound_to_mesh, qualified_gateway, server_host,
 };
+pub use cors::{Cors, CorsVerdict};
+pub(crate) use delegation::{Delegates, merge_matches};
 pub use explain::{Explanation, Mismatch, Step};
-pub use headers::HeaderOps;
+pub use fault::Fault;
+pub use headers::{Format, FormatError, HeaderFacts, HeaderOps, HeaderText};
 pub use inspect::{HostRoutes, ListedRoute, PortOf};
 pub(crate) use matching::{Condition, Text, query_value};
+pub use mirror::Mirror;
 pub use opaque::{ConnectionView, OpaqueError, OpaqueRoute, OpaqueRules};
 pub use rewrite::{PathRewrite, Rewrite};
 pub(crate) use rules::{Listener, condition, holds, implied_port};
+pub use share::Share;
 
 use crate::cluster::{ClusterIndex, ClusterSet};
 use crate::document::{DocumentSet, OutboundTrafficMode};
@@ -110,6 +120,33 @@ pub struct HttpRoute {
     pub request_headers: HeaderOps,
     /// Changes to the response, before those of the chosen destination.
     pub response_headers: HeaderOps,
+    /// Failures on purpose.
+    pub fault: Option<Fault>,
+    /// Which pages of other origins may call.
+    pub cors: Option<Arc<Cors>>,
+    /// Where copies go.
+    pub mirrors: Box<[Mirror]>,
+}
+
+impl HttpRoute {
+    /// A route that does nothing but `action`.
+    pub(crate) fn new(virtual_service: Arc<str>, at: Location, action: RouteAction) -> Self {
+        Self {
+            name: None,
+            virtual_service,
+            at,
+            action,
+            timeout: None,
+            retry: RetryPolicy::off(),
+            deadline: DeadlineScope::default(),
+            rewrite: None,
+            request_headers: HeaderOps::default(),
+            response_headers: HeaderOps::default(),
+            fault: None,
+            cors: None,
+            mirrors: Box::default(),
+        }
+    }
 }
 
 /// Every route of one proxy, compiled.

@@ -111,17 +111,16 @@ fn virtual_services() {
                 ],
             ),
             (
-                "{hosts: [a], http: [{directResponse: {status: 200}, headers: {request: {set: {x-a: \"%REQ(x)%\", \"b c\": d}}}}]}",
+                "{hosts: [a], http: [{directResponse: {status: 200}, headers: {request: {set: {x-a: \"%UPSTREAM_HOST%\", \"b c\": d, te: e}}}}]}",
                 &[
-                    "4:90: error[PC0111]: `%REQ(x)%` is not a plain header value: format strings such as `%REQ(x)%` are not supported (help: write `%%` for a percent sign)",
-                    "4:102: error[PC0111]: `b c` is not a header name",
+                    "4:90: error[PC0111]: `%UPSTREAM_HOST%` is not a header value or a supported format string (help: write `%%` for a percent sign, or one of `%REQ(x)%`, `%RESP(x)%`, `%PROTOCOL%`, `%DOWNSTREAM_REMOTE_ADDRESS%`, `%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%`)",
+                    "4:109: error[PC0111]: `b c` is not a header name",
+                    "4:119: error[PC0111]: `te` is the proxy's own: it says how the message is framed",
                 ],
             ),
             (
                 "{hosts: [a], http: [{route: [{destination: {host: a}}], fault: {abort: {httpStatus: 500}}, corsPolicy: {}}], tcp: [{route: [{destination: {host: a}}]}]}",
                 &[
-                    "4:63: warning[PC0202]: `fault` of VirtualService `my-app/x` is not in force yet: no fault is injected",
-                    "4:98: warning[PC0204]: `corsPolicy` of VirtualService `my-app/x` is not in force yet: preflight requests are forwarded",
                 ],
             ),
             (

@@ -9,11 +9,20 @@
 
 mod support;
 
-use http::HeaderMap;
+use http::{HeaderMap, Version};
 use policies::cluster::{EndpointAddress, Protocol, Transport};
 use policies::resilience::{Choice, Live, Moment};
-use policies::route::{Compiled, PathRewrite, RouteAction};
+use policies::route::{Compiled, HeaderFacts, PathRewrite, RouteAction};
 use support::{gateway, request, seeds_002, sidecar, try_gateway, try_sidecar, with_headers};
+
+const FACTS: HeaderFacts<'static> = HeaderFacts {
+    method: "GET",
+    target: "/",
+    host: "shop.example.com",
+    scheme: "http",
+    version: Version::HTTP_11,
+    remote: std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1),
+};
 
 /// Where a request goes: cluster names, or what is answered.
 fn answer(compiled: &Compiled, host: &str, path: &str, headers: &HeaderMap) -> String {
@@ -307,7 +316,7 @@ fn header_changes() {
     let mut headers = HeaderMap::new();
     headers.insert("x-b", "1".parse().unwrap());
     headers.insert("x-c", "3".parse().unwrap());
-    route.request_headers.apply(&mut headers);
+    route.request_headers.apply_to_request(&mut headers, &FACTS);
     assert_eq!(headers.get("x-a").unwrap(), "50%");
     assert_eq!(headers.get_all("x-b").iter().count(), 2);
     assert!(!headers.contains_key("x-c"));

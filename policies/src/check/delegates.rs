@@ -1,10 +1,11 @@
 //! Whether a route may hand its requests to the document that it names.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::diagnostic::{Diagnostic, codes};
-use crate::document::{DocumentSet, VirtualService};
+use crate::document::{DocumentSet, HttpRule, VirtualService};
 use crate::nearest::nearest;
+use crate::route::merge_matches;
 
 /// After so many findings the cause is a missing file, not a typing mistake.
 const MAX_SUGGESTIONS: usize = 50;
@@ -12,6 +13,7 @@ const MAX_SUGGESTIONS: usize = 50;
 /// Finds delegates that do not exist, or that cannot be any.
 pub(super) fn check(documents: &DocumentSet, found: &mut Vec<Diagnostic>) {
     let mut suggestions = MAX_SUGGESTIONS;
+    let mut used: HashSet<String> = HashSet::new();
     let mut by_name: Option<HashMap<String, &VirtualService>> = None;
     for document in &documents.virtual_services {
         for rule in &document.http {
@@ -62,6 +64,8 @@ pub(super) fn check(documents: &DocumentSet, found: &mut Vec<Diagnostic>) {
                     "delegation has one level: write its routes into it",
                 )
             } else {
+                used.insert(name);
+                dropped(rule, document, target, found);
                 continue;
             };
             let message = format!(
@@ -69,6 +73,47 @@ pub(super) fn check(documents: &DocumentSet, found: &mut Vec<Diagnostic>) {
                 target.meta.at
             );
             found.push(Diagnostic::error(codes::BAD_DELEGATE, at, path, message).with_help(help));
+        }
+    }
+    for document in &documents.virtual_services {
+        if document.hosts.is_empty() && !used.contains(&document.meta.qualified()) {
+            let message = format!(
+                "{} has no hosts, and no route delegates to it: it has no effect",
+                document.meta
+            );
+            let at = document.meta.at.clone();
+            found.push(
+                Diagnostic::warning(codes::UNUSED_DELEGATE, at, "", message)
+                    .with_help("name it in a route's `delegate`, or give it `hosts`"),
+            );
+        }
+    }
+}
+
+/// Rules of a delegate that are for no request of the route that delegates: Istio drops them silently.
+fn dropped(
+    rule: &HttpRule,
+    document: &VirtualService,
+    target: &VirtualService,
+    found: &mut Vec<Diagnostic>,
+) {
+    for own in &target.http {
+        let merged = merge_matches(
+            (&rule.matches, &document.meta.namespace),
+            (&own.matches, &target.meta.namespace),
+        );
+        if merged.is_none() {
+            let message = format!(
+                "this route gets no request from {} at {}: one of its matches is within none of the matches there",
+                document.meta, rule.at
+            );
+            let help = "each match has to narrow one of the delegating route: the same headers, a longer prefix; \
+                        regular expressions cannot be narrowed";
+            let at = own.at.clone();
+            found.push(
+                Diagnostic::warning(codes::DELEGATE_ROUTE_DROPPED, at, &own.path, message)
+                    .with_help(help),
+            );
         }
     }
 }

@@ -7,7 +7,9 @@ use crate::document::{
     DocumentSet, Gateway, L4Rule, Protocol, Server, ServerTlsMode, Spanned, VirtualService,
 };
 use crate::registry::{Registry, Service, ServicePort};
-use crate::route::{Listener, MESH, Owners, bound_hosts, holds, opaque, qualified_gateway};
+use crate::route::{
+    Delegates, Listener, MESH, Owners, bound_hosts, holds, opaque, qualified_gateway,
+};
 
 /// Finds matches on ports that no listener of their document has, and `tcp` and `tls` routes that stand nowhere.
 pub(super) fn check(
@@ -128,6 +130,8 @@ pub(super) struct Listeners<'a> {
     mesh: HashMap<*const VirtualService, Vec<&'a Service>>,
     /// Documents that own hosts in the mesh which no document declares.
     undeclared: HashSet<*const VirtualService>,
+    /// The documents that delegate to one.
+    delegating: HashMap<*const VirtualService, Vec<&'a VirtualService>>,
 }
 
 impl<'a> Listeners<'a> {
@@ -142,7 +146,20 @@ impl<'a> Listeners<'a> {
                 mesh.entry(&raw const *owner).or_default().push(service);
             }
         }
+        let delegates = Delegates::new(documents);
+        let mut delegating: HashMap<*const VirtualService, Vec<&VirtualService>> = HashMap::new();
+        for document in &documents.virtual_services {
+            for delegate in document
+                .http
+                .iter()
+                .filter_map(|rule| delegates.of(rule, document))
+            {
+                let to = delegating.entry(&raw const *delegate).or_default();
+                to.push(document);
+            }
+        }
         Self {
+            delegating,
             gateways: documents
                 .gateways
                 .iter()
@@ -157,7 +174,24 @@ impl<'a> Listeners<'a> {
         }
     }
 
+    /// Gateways and ports; those of a delegate are those of the documents that delegate to it.
     pub(super) fn of(
+        &self,
+        document: &VirtualService,
+        registry: &Registry,
+        layer: Layer,
+    ) -> Vec<(String, Option<u16>)> {
+        let address = &raw const *document;
+        if let Some(roots) = self.delegating.get(&address) {
+            let roots = roots.iter();
+            return roots
+                .flat_map(|root| self.of_hosts(root, registry, layer))
+                .collect();
+        }
+        self.of_hosts(document, registry, layer)
+    }
+
+    fn of_hosts(
         &self,
         document: &VirtualService,
         registry: &Registry,

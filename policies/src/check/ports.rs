@@ -52,8 +52,9 @@ pub(super) fn targets<'a>(
         let mut seen: HashSet<(&str, u16, Option<&str>)> = HashSet::new();
         let mut of_document = None;
         for rule in &document.http {
-            for weighted in &rule.route {
-                let destination = &weighted.destination;
+            let mirrors = rule.mirrors.iter().map(|mirror| &mirror.destination);
+            let destinations = rule.route.iter().map(|weighted| &weighted.destination);
+            for destination in destinations.chain(mirrors) {
                 let namespace = &document.meta.namespace;
                 let Some(service) = registry.lookup(&destination.host, namespace) else {
                     continue;

@@ -165,14 +165,6 @@ codes! {
     /// Two documents of a kind that a namespace may have once without a selector.
     SECOND_FOR_NAMESPACE = "PC0134";
 
-    /// Fault injection is not in force yet.
-    FAULT_NOT_IN_FORCE = "PC0202";
-    /// Mirroring is not in force yet.
-    MIRROR_NOT_IN_FORCE = "PC0203";
-    /// Cross-origin policies are not in force yet.
-    CORS_NOT_IN_FORCE = "PC0204";
-    /// Delegation is not in force yet.
-    DELEGATE_NOT_IN_FORCE = "PC0205";
     /// A load balancer is not in force yet.
     LOAD_BALANCER_NOT_IN_FORCE = "PC0208";
     /// Outlier detection is not in force yet.
@@ -260,6 +252,10 @@ codes! {
     HIDDEN_SERVICE = "PC0317";
     /// A host of a Sidecar that means nothing.
     UNKNOWN_EGRESS_HOST = "PC0318";
+    /// A delegate's route that no request of the delegating route reaches.
+    DELEGATE_ROUTE_DROPPED = "PC0320";
+    /// A VirtualService without hosts that no route delegates to.
+    UNUSED_DELEGATE = "PC0321";
     /// Names of a server's certificate where no certificate is looked at.
     NAMES_WITHOUT_TLS = "PC0330";
 

@@ -41,7 +41,7 @@ pub struct HttpRule {
     pub redirect: Option<HttpRedirect>,
     /// `directResponse`.
     pub direct_response: Option<DirectResponse>,
-    /// `delegate`: another VirtualService, as `name` or `namespace/name`; not in force.
+    /// `delegate`: another VirtualService, as `name` or `namespace/name`.
     pub delegate: Option<Spanned<String>>,
     /// `rewrite`.
     pub rewrite: Option<HttpRewrite>,
@@ -49,11 +49,11 @@ pub struct HttpRule {
     pub timeout: Option<Spanned<Duration>>,
     /// `retries`; none is the mesh's default.
     pub retries: Option<Spanned<HttpRetry>>,
-    /// `fault`; not in force.
+    /// `fault`.
     pub fault: Option<Box<Spanned<HttpFault>>>,
-    /// `mirror` with `mirrorPercentage`, or `mirrors`; not in force.
+    /// `mirror` with `mirrorPercentage`, or `mirrors`.
     pub mirrors: Vec<Spanned<Mirror>>,
-    /// `corsPolicy`; not in force.
+    /// `corsPolicy`.
     pub cors: Option<Box<Spanned<CorsPolicy>>>,
     /// `headers`.
     pub headers: Headers,

@@ -141,10 +141,8 @@ fn check_delegate(f: &mut Fields<'_>, document: &VirtualService) {
         f.required::<HostText>("hosts");
         return;
     }
-    let mut good = true;
     for field in ["gateways", "tls", "tcp"] {
         if f.has(field) {
-            good = false;
             let message = format!(
                 "a VirtualService without `hosts` is a delegate, and that has no `{field}`"
             );
@@ -157,7 +155,6 @@ fn check_delegate(f: &mut Fields<'_>, document: &VirtualService) {
         .iter()
         .filter_map(|rule| rule.delegate.as_ref())
     {
-        good = false;
         let message = "a delegate cannot delegate again";
         let at = delegate.at.clone();
         f.report(Diagnostic::error(
@@ -166,14 +163,6 @@ fn check_delegate(f: &mut Fields<'_>, document: &VirtualService) {
             &delegate.path,
             message,
         ));
-    }
-    if good {
-        let message = format!(
-            "{} `{}` has no hosts, so only `delegate` could use it, which is not in force yet: it has no effect",
-            meta.kind,
-            meta.qualified()
-        );
-        f.cursor().warn(codes::DELEGATE_NOT_IN_FORCE, message, None);
     }
 }
 

@@ -1,11 +1,11 @@
 //! A route table as people read it: every host with its routes and their conditions.
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use serde_json::{Map, Value, json};
 
 use super::matching::{Condition, Text};
 use super::rule_list::RuleList;
-use super::{ClaimPath, HeaderOps, HttpRoute, Redirect, RouteTable, TableKind};
+use super::{ClaimPath, HeaderOps, HeaderText, HttpRoute, Redirect, RouteTable, TableKind};
 use crate::document::RedirectPort;
 use crate::host::HostPattern;
 use crate::raw::{REDACTED, is_secret_name};
@@ -166,13 +166,15 @@ impl ListedRoute<'_> {
 impl HeaderOps {
     /// The changes in the words of `HeaderOperations`, secrets taken out.
     pub fn described(&self) -> Value {
-        let pairs = |pairs: &[(HeaderName, HeaderValue)]| -> Map<String, Value> {
-            let pair = |(name, value): &(HeaderName, HeaderValue)| {
-                let secret = value.is_sensitive() || is_secret_name(name.as_str());
-                let shown = if secret {
-                    REDACTED.to_owned()
-                } else {
-                    String::from_utf8_lossy(value.as_bytes()).into_owned()
+        let pairs = |pairs: &[(HeaderName, HeaderText)]| -> Map<String, Value> {
+            let pair = |(name, text): &(HeaderName, HeaderText)| {
+                let shown = match text {
+                    _ if is_secret_name(name.as_str()) => REDACTED.to_owned(),
+                    HeaderText::Fixed(value) if value.is_sensitive() => REDACTED.to_owned(),
+                    HeaderText::Fixed(value) => {
+                        String::from_utf8_lossy(value.as_bytes()).into_owned()
+                    }
+                    HeaderText::Made(format) => format.as_written().to_owned(),
                 };
                 (name.to_string(), shown.into())
             };

@@ -6,21 +6,21 @@ use std::sync::Arc;
 use http::{HeaderValue, StatusCode};
 use regex::bytes;
 
+use super::delegation::{Delegates, Effective};
 use super::matching::{Condition, Text};
 use super::rule_list::CompiledRule;
 use super::{
-    ClaimPath, DirectResponse, HeaderOps, HttpRoute, PathRewrite, Redirect, Rewrite, RouteAction,
-    WeightedCluster, WeightedClusters, retries,
+    ClaimPath, Cors, DirectResponse, Fault, HeaderOps, HttpRoute, Mirror, PathRewrite, Redirect,
+    Rewrite, RouteAction, Share, WeightedCluster, WeightedClusters, retries,
 };
 use crate::cluster::{ClusterBuilder, ClusterIndex};
 use crate::decode::MAX_REGEX_SIZE;
 use crate::document::{
-    Destination, DocumentSet, HttpMatch, HttpRetry, HttpRewrite, HttpRule, RouteAnnotations,
-    Spanned, StringMatch, VirtualService,
+    Destination, DocumentSet, HttpMatch, HttpRetry, HttpRewrite, RouteAnnotations, Spanned,
+    StringMatch, VirtualService,
 };
 use crate::mesh::Mesh;
 use crate::registry::{Registry, Service, ServicePort};
-use crate::resilience::DeadlineScope;
 use crate::scope::Scope;
 use crate::workload::Workload;
 
@@ -42,6 +42,7 @@ pub(super) struct RuleCompiler<'a> {
     /// What the proxy sees.
     pub(super) scope: Scope<'a>,
     pub(super) clusters: ClusterBuilder<'a>,
+    delegates: Delegates<'a>,
     /// Compiled when the documents were read.
     regexes: &'a BTreeMap<Arc<str>, Arc<bytes::Regex>>,
     /// Of rewrites, by their text.
@@ -62,6 +63,7 @@ impl<'a> RuleCompiler<'a> {
             registry,
             scope,
             clusters,
+            delegates: Delegates::new(documents),
             regexes: &documents.regexes.0,
             rewrites: HashMap::new(),
             retries: mesh.default_http_retry_policy.as_ref(),
@@ -75,10 +77,8 @@ pub(super) fn compile<'a>(
     listener: Listener<'_>,
     compiler: &mut RuleCompiler<'a>,
 ) -> Vec<CompiledRule> {
-    let name: Arc<str> = document.meta.qualified().into();
-    let annotations = RouteAnnotations::of(&document.meta);
     let mut compiled = Vec::new();
-    for rule in &document.http {
+    for rule in compiler.delegates.effective(document) {
         let everything = [HttpMatch::default()];
         let alternatives = if rule.matches.is_empty() {
             &everything[..]
@@ -92,23 +92,9 @@ pub(super) fn compile<'a>(
         if alternatives.peek().is_none() {
             continue;
         }
-        // Falling through to later rules would send the requests somewhere that nobody asked for.
-        let action = action(rule, document, listener, compiler)
-            .unwrap_or_else(|| unavailable(b"the route has no destination"));
-        let base = Arc::new(HttpRoute {
-            name: rule.name.as_deref().map(Arc::from),
-            virtual_service: Arc::clone(&name),
-            at: rule.at.clone(),
-            action,
-            timeout: rule.timeout.as_ref().map(|timeout| timeout.value),
-            retry: retries::compile(rule.retries.as_deref(), compiler.retries, annotations),
-            deadline: annotations.deadline,
-            rewrite: None,
-            request_headers: HeaderOps::compile(&rule.headers.request),
-            response_headers: HeaderOps::compile(&rule.headers.response),
-        });
+        let base = Arc::new(route(&rule, listener, compiler));
         for found in alternatives {
-            let route = match &rule.rewrite {
+            let route = match rule.rewrite {
                 None => Arc::clone(&base),
                 // What is rewritten is what this alternative matches.
                 Some(rewrite) => Arc::new(HttpRoute {
@@ -159,13 +145,51 @@ pub(crate) fn holds(found: &HttpMatch, document: &VirtualService, listener: List
     port && caller
 }
 
+/// What a rule does, for all of its matches.
+fn route(
+    rule: &Effective<'_>,
+    listener: Listener<'_>,
+    compiler: &mut RuleCompiler<'_>,
+) -> HttpRoute {
+    // Falling through to later rules would send the requests somewhere that nobody asked for.
+    let action = action(rule, listener, compiler)
+        .unwrap_or_else(|| unavailable(b"the route has no destination"));
+    let mirrors = rule.mirrors.iter().filter_map(|mirror| {
+        let share = Share::of_percent(mirror.percentage);
+        let cluster = cluster(&mirror.destination, rule.document, listener, compiler)?;
+        (!share.is_none()).then_some(Mirror { cluster, share })
+    });
+    let mirrors = mirrors.collect();
+    let cors = rule.cors.map(|cors| {
+        let origins = cors.allow_origins.iter();
+        let origins = origins.map(|origin| text(origin, Case::Exact, compiler.regexes));
+        Arc::new(Cors::compile(cors, origins.collect()))
+    });
+    let annotations = RouteAnnotations::of(&rule.document.meta);
+    HttpRoute {
+        name: rule.name.as_deref().map(Arc::from),
+        timeout: rule.timeout,
+        retry: retries::compile(rule.retries, compiler.retries, annotations),
+        deadline: annotations.deadline,
+        request_headers: HeaderOps::compile(&rule.headers.request),
+        response_headers: HeaderOps::compile(&rule.headers.response),
+        fault: rule.fault.and_then(Fault::compile),
+        cors,
+        mirrors,
+        ..HttpRoute::new(
+            rule.document.meta.qualified().into(),
+            rule.at.clone(),
+            action,
+        )
+    }
+}
+
 fn action(
-    rule: &HttpRule,
-    document: &VirtualService,
+    rule: &Effective<'_>,
     listener: Listener<'_>,
     compiler: &mut RuleCompiler<'_>,
 ) -> Option<RouteAction> {
-    if let Some(redirect) = &rule.redirect {
+    if let Some(redirect) = rule.redirect {
         return Some(RouteAction::Redirect(Redirect {
             status: StatusCode::from_u16(redirect.code).ok()?,
             scheme: redirect.scheme.as_deref().map(Box::from),
@@ -174,19 +198,16 @@ fn action(
             path: redirect.uri.as_deref().map(Box::from),
         }));
     }
-    if let Some(response) = &rule.direct_response {
+    if let Some(response) = rule.direct_response {
         return Some(RouteAction::DirectResponse(DirectResponse {
             status: StatusCode::from_u16(response.status).ok()?,
             body: response.body.as_slice().into(),
         }));
     }
-    if rule.delegate.is_some() {
-        return Some(unavailable(b"route delegation is not in force"));
-    }
     let single = rule.route.len() == 1;
     let mut weighted = Vec::new();
-    for destination in &rule.route {
-        let cluster = cluster(&destination.destination, document, listener, compiler)?;
+    for destination in rule.route {
+        let cluster = cluster(&destination.destination, rule.document, listener, compiler)?;
         weighted.push(WeightedCluster {
             cluster,
             weight: if single { 1 } else { destination.weight },
@@ -410,19 +431,13 @@ pub(super) fn default_rule(
         request_headers: HeaderOps::default(),
         response_headers: HeaderOps::default(),
     };
+    let action = RouteAction::Forward(WeightedClusters::new(vec![only])?);
     Some(CompiledRule {
         condition: Condition::default(),
         route: Arc::new(HttpRoute {
             name: Some("default".into()),
-            virtual_service: Arc::clone(&service.host),
-            at: service.at.clone(),
-            action: RouteAction::Forward(WeightedClusters::new(vec![only])?),
-            timeout: None,
             retry: retries::compile(None, retries, RouteAnnotations::default()),
-            deadline: DeadlineScope::default(),
-            rewrite: None,
-            request_headers: HeaderOps::default(),
-            response_headers: HeaderOps::default(),
+            ..HttpRoute::new(Arc::clone(&service.host), service.at.clone(), action)
         }),
     })
 }

@@ -1,4 +1,4 @@
-//! Istio's `CorsPolicy`: which pages of other origins may call. Not in force.
+//! Istio's `CorsPolicy`: which pages of other origins may call.
 
 use std::time::Duration;
 

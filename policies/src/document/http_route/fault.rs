@@ -1,4 +1,4 @@
-//! Istio's `HTTPFaultInjection`: failures on purpose. Not in force.
+//! Istio's `HTTPFaultInjection`: failures on purpose.
 
 use std::time::Duration;
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use http::header::{HeaderName, HeaderValue};
+use http::header::HeaderName;
 
 use crate::decode::{Cursor, Decode, Fields};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::document::Spanned;
+use crate::route::{FormatError, HeaderText};
 use crate::yaml::shortened;
 
 /// Istio's `Headers`.
@@ -16,6 +17,20 @@ pub struct Headers {
     pub request: HeaderRules,
     /// Changes to the response.
     pub response: HeaderRules,
+}
+
+impl Headers {
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.request.is_empty() && self.response.is_empty()
+    }
+}
+
+impl HeaderRules {
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.add.is_empty() && self.remove.is_empty()
+    }
 }
 
 /// Istio's `HeaderOperations`; names are valid and in lower case, values are valid.
@@ -54,9 +69,8 @@ enum Direction {
 
 fn rules(cursor: &Cursor<'_>, direction: Direction) -> Option<HeaderRules> {
     cursor.fields(|f| {
-        let authority = direction == Direction::Request;
-        let mut set = values(f, "set", authority);
-        let mut add = values(f, "add", authority);
+        let mut set = values(f, "set", direction);
+        let mut add = values(f, "add", direction);
         // There is one Host, so adding one sets it.
         for name in ["host", ":authority"] {
             if let Some(value) = add.remove(name) {
@@ -78,7 +92,7 @@ fn rules(cursor: &Cursor<'_>, direction: Direction) -> Option<HeaderRules> {
 fn values(
     f: &mut Fields<'_>,
     field: &'static str,
-    authority: bool,
+    direction: Direction,
 ) -> BTreeMap<String, Spanned<String>> {
     let entries = f
         .get(field)
@@ -88,13 +102,16 @@ fn values(
     for (name, cursor) in entries {
         let lower = name.to_ascii_lowercase();
         let is_authority = lower == ":authority" || lower == "host";
-        let name = if is_authority && authority {
-            Some(lower)
+        let (name, value) = if is_authority && direction == Direction::Request {
+            (Some(lower), value(&cursor, Made::Never))
         } else {
-            header_name(&cursor, name)
+            let made = match direction {
+                Direction::Request => Made::OfRequest,
+                Direction::Response => Made::OfBoth,
+            };
+            (changed_header(&cursor, name), value(&cursor, made))
         };
-        let value = FixedValue::decode(&cursor);
-        if let (Some(name), Some(FixedValue(value))) = (name, value) {
+        if let (Some(name), Some(value)) = (name, value) {
             values.insert(name, cursor.spanned(value));
         }
     }
@@ -127,22 +144,67 @@ fn header_name(cursor: &Cursor<'_>, name: &str) -> Option<String> {
     }
 }
 
-/// A valid header value. Envoy's format strings would be sent literally, so they are refused; `%%` is `%`.
-struct FixedValue(String);
-
-impl Decode for FixedValue {
-    fn decode(cursor: &Cursor<'_>) -> Option<Self> {
-        let text = cursor.text()?;
-        if HeaderValue::from_str(text).is_err() {
-            return cursor.invalid("a header value");
-        }
-        if text.replace("%%", "").contains('%') {
-            let help = "write `%%` for a percent sign".to_owned();
-            return cursor.invalid_with(
-                "a plain header value: format strings such as `%REQ(x)%` are not supported",
-                Some(help),
-            );
-        }
-        Some(Self(text.to_owned()))
+/// A header that may be set or added: none that says how a message is framed or what its connection does.
+fn changed_header(cursor: &Cursor<'_>, name: &str) -> Option<String> {
+    let name = header_name(cursor, name)?;
+    if !FRAMING.contains(&name.as_str()) {
+        return Some(name);
     }
+    let message = format!("`{name}` is the proxy's own: it says how the message is framed");
+    let at = cursor.key_at();
+    cursor.context.report(Diagnostic::error(
+        codes::INVALID_VALUE,
+        at,
+        &cursor.path,
+        message,
+    ));
+    None
 }
+
+/// Headers of the framing and of the hop (RFC 9110 §7.6.1, RFC 9112 §6).
+const FRAMING: [&str; 8] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// What a value may be made of for each request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Made {
+    /// It is the same for every request.
+    Never,
+    /// Of the request.
+    OfRequest,
+    /// Of the request and its response.
+    OfBoth,
+}
+
+/// A valid header value, or a format string of the subset that is supported; the others would be sent literally.
+fn value(cursor: &Cursor<'_>, made: Made) -> Option<String> {
+    let text = cursor.text()?;
+    let problem = match HeaderText::parse(text) {
+        Ok(HeaderText::Fixed(_)) => return Some(text.to_owned()),
+        Ok(HeaderText::Made(_)) if made == Made::Never => {
+            "a plain host: the Host is the same for every request"
+        }
+        Ok(found) if made == Made::OfRequest && found.reads_response() => {
+            "a value of the request: there is no response yet that `%RESP(…)%` could read"
+        }
+        Ok(HeaderText::Made(_)) => return Some(text.to_owned()),
+        Err(FormatError::Text) => return cursor.invalid("a header value"),
+        Err(FormatError::Unclosed | FormatError::Unknown(_) | FormatError::Name(_)) => {
+            let help = format!("write `%%` for a percent sign, or one of {SUPPORTED}");
+            return cursor.invalid_with("a header value or a supported format string", Some(help));
+        }
+    };
+    cursor.invalid(problem)
+}
+
+/// The commands of format strings that are supported.
+const SUPPORTED: &str = "`%REQ(x)%`, `%RESP(x)%`, `%PROTOCOL%`, `%DOWNSTREAM_REMOTE_ADDRESS%`, \
+     `%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%`";

@@ -1,4 +1,4 @@
-//! Istio's `mirror` and `mirrors`: copies of requests that nobody waits for. Not in force.
+//! Istio's `mirror` and `mirrors`: copies of requests that nobody waits for.
 
 use crate::decode::{Cursor, Decode, Fields, Percent, WholePercent};
 use crate::diagnostic::codes;
@@ -28,8 +28,7 @@ impl Decode for Mirror {
 
 /// Every field of a rule that is about mirrors.
 pub(super) fn read_mirrors(f: &mut Fields<'_>) -> Vec<Spanned<Mirror>> {
-    const EFFECT: &str = "requests are not mirrored";
-    let mirror = f.later::<Spanned<Destination>>("mirror", codes::MIRROR_NOT_IN_FORCE, EFFECT);
+    let mirror = f.optional::<Spanned<Destination>>("mirror");
     let share = f.optional::<Percent>("mirrorPercentage");
     let beside = f.has("mirrorPercentage");
     let mut old = None;
@@ -48,8 +47,7 @@ pub(super) fn read_mirrors(f: &mut Fields<'_>) -> Vec<Spanned<Mirror>> {
         let message = format!("`{field}` without `mirror` mirrors nothing");
         f.warn_at(field, codes::FIELD_WITHOUT_EFFECT, message, None);
     }
-    let mut mirrors: Vec<Spanned<Mirror>> =
-        f.later_list("mirrors", codes::MIRROR_NOT_IN_FORCE, EFFECT);
+    let mut mirrors: Vec<Spanned<Mirror>> = f.list("mirrors");
     let percentage = share.map(|Percent(share)| share).or(old).unwrap_or(100.0);
     mirrors.extend(mirror.map(|mirror| {
         mirror.map(|destination| Mirror {

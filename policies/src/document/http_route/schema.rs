@@ -18,22 +18,14 @@ impl Decode for HttpRule {
                 redirect: f.optional("redirect"),
                 direct_response: f.optional("directResponse"),
                 delegate: f
-                    .later::<Spanned<Delegate>>(
-                        "delegate",
-                        codes::DELEGATE_NOT_IN_FORCE,
-                        "matching requests are answered with 503",
-                    )
+                    .optional::<Spanned<Delegate>>("delegate")
                     .map(|delegate| delegate.map(|Delegate(name)| name)),
                 rewrite: f.optional("rewrite"),
                 timeout: f.optional("timeout"),
                 retries: f.optional("retries"),
-                fault: f.later("fault", codes::FAULT_NOT_IN_FORCE, "no fault is injected"),
+                fault: f.optional("fault"),
                 mirrors: read_mirrors(f),
-                cors: f.later(
-                    "corsPolicy",
-                    codes::CORS_NOT_IN_FORCE,
-                    "preflight requests are forwarded",
-                ),
+                cors: f.optional("corsPolicy"),
                 headers: f.or_default("headers"),
             };
             check_combination(f);

@@ -7,13 +7,12 @@ use super::{empty, keep};
 use crate::document::{DocumentSet, Gateway, Server, VirtualService};
 use crate::host::HostPattern;
 use crate::registry::Registry;
-use crate::resilience::{DeadlineScope, RetryPolicy};
 use crate::route::hosts::HostTable;
 use crate::route::matching::Condition;
 use crate::route::opaque::Servers;
 use crate::route::rule_list::{CompiledRule, RuleList};
 use crate::route::rules::{Listener, RuleCompiler, compile as compile_rules};
-use crate::route::{HeaderOps, HttpRoute, Redirect, RouteAction, RouteTable, TableKind};
+use crate::route::{HttpRoute, Redirect, RouteAction, RouteTable, TableKind};
 use crate::workload::Workload;
 
 /// The rules of one port by host pattern.
@@ -199,19 +198,15 @@ fn redirect(gateway: &Gateway, server: &Server, name: &str) -> CompiledRule {
         condition: Condition::default(),
         route: Arc::new(HttpRoute {
             name: server.name.as_deref().map(Into::into),
-            virtual_service: name.into(),
-            at: server
-                .tls
-                .as_ref()
-                .map_or(&gateway.meta.at, |tls| &tls.at)
-                .clone(),
-            action: RouteAction::Redirect(Redirect::to_https()),
-            timeout: None,
-            retry: RetryPolicy::off(),
-            deadline: DeadlineScope::default(),
-            rewrite: None,
-            request_headers: HeaderOps::default(),
-            response_headers: HeaderOps::default(),
+            ..HttpRoute::new(
+                name.into(),
+                server
+                    .tls
+                    .as_ref()
+                    .map_or(&gateway.meta.at, |tls| &tls.at)
+                    .clone(),
+                RouteAction::Redirect(Redirect::to_https()),
+            )
         }),
     }
 }

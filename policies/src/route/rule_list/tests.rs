@@ -5,8 +5,7 @@ use proptest::prelude::*;
 use regex::bytes::Regex;
 
 use super::*;
-use crate::resilience::{DeadlineScope, RetryPolicy};
-use crate::route::{DirectResponse, HeaderOps, RouteAction};
+use crate::route::{DirectResponse, RouteAction};
 use crate::source::Location;
 
 /// Paths that nest, differ in case and share beginnings.
@@ -68,18 +67,7 @@ fn rule(condition: Condition) -> CompiledRule {
         status: StatusCode::OK,
         body: [].into(),
     });
-    let route = HttpRoute {
-        name: None,
-        virtual_service: "a/b".into(),
-        at: Location::new("a.yaml", 1, 1),
-        action,
-        timeout: None,
-        retry: RetryPolicy::off(),
-        deadline: DeadlineScope::default(),
-        rewrite: None,
-        request_headers: HeaderOps::default(),
-        response_headers: HeaderOps::default(),
-    };
+    let route = HttpRoute::new("a/b".into(), Location::new("a.yaml", 1, 1), action);
     CompiledRule {
         condition,
         route: Arc::new(route),
