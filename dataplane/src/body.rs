@@ -1,6 +1,7 @@
 //! Body types shared by both proxies: the upload wrapper that counts and can be cancelled, and local bodies.
 
 mod begun;
+mod copied;
 mod observed;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 
 pub use begun::Begun;
+pub use copied::{BodyCopy, CopyError};
 pub use observed::{BodyEnd, BodyReport, Observed, grpc_status};
 
 /// The error type of bodies whose origin does not matter to the reader.

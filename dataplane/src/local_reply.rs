@@ -10,54 +10,86 @@ use http::{Response, StatusCode};
 use crate::telemetry::ResponseFlags;
 use crate::upstream::UpstreamErrorKind;
 
-/// gRPC status codes that local replies use (grpc/doc/statuscodes.md).
+/// gRPC status codes (grpc/doc/statuscodes.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u16)]
-pub enum GrpcStatus {
-    /// 2.
-    Unknown = 2,
-    /// 4.
-    DeadlineExceeded = 4,
-    /// 7.
-    PermissionDenied = 7,
-    /// 8.
-    ResourceExhausted = 8,
-    /// 12.
-    Unimplemented = 12,
-    /// 13.
-    Internal = 13,
-    /// 14.
-    Unavailable = 14,
-    /// 16.
-    Unauthenticated = 16,
-}
+pub struct GrpcStatus(u16);
 
 impl GrpcStatus {
+    /// 0.
+    pub const OK: Self = Self(0);
+    /// 1.
+    pub const CANCELLED: Self = Self(1);
+    /// 2.
+    pub const UNKNOWN: Self = Self(2);
+    /// 3.
+    pub const INVALID_ARGUMENT: Self = Self(3);
+    /// 4.
+    pub const DEADLINE_EXCEEDED: Self = Self(4);
+    /// 5.
+    pub const NOT_FOUND: Self = Self(5);
+    /// 6.
+    pub const ALREADY_EXISTS: Self = Self(6);
+    /// 7.
+    pub const PERMISSION_DENIED: Self = Self(7);
+    /// 8.
+    pub const RESOURCE_EXHAUSTED: Self = Self(8);
+    /// 9.
+    pub const FAILED_PRECONDITION: Self = Self(9);
+    /// 10.
+    pub const ABORTED: Self = Self(10);
+    /// 11.
+    pub const OUT_OF_RANGE: Self = Self(11);
+    /// 12.
+    pub const UNIMPLEMENTED: Self = Self(12);
+    /// 13.
+    pub const INTERNAL: Self = Self(13);
+    /// 14.
+    pub const UNAVAILABLE: Self = Self(14);
+    /// 15.
+    pub const DATA_LOSS: Self = Self(15);
+    /// 16.
+    pub const UNAUTHENTICATED: Self = Self(16);
+
+    /// The status of a number.
+    pub const fn new(code: u16) -> Self {
+        Self(code)
+    }
+
     /// The number on the wire.
     pub const fn code(self) -> u16 {
-        match self {
-            Self::Unknown => 2,
-            Self::DeadlineExceeded => 4,
-            Self::PermissionDenied => 7,
-            Self::ResourceExhausted => 8,
-            Self::Unimplemented => 12,
-            Self::Internal => 13,
-            Self::Unavailable => 14,
-            Self::Unauthenticated => 16,
-        }
+        self.0
+    }
+
+    /// The HTTP status that stands for it where the caller does not speak gRPC (Envoy's `grpcToHttpStatus`).
+    pub fn as_http(self) -> StatusCode {
+        let status = match self.0 {
+            0 => 200,
+            1 => 499,
+            3 | 9 | 11 => 400,
+            4 => 504,
+            5 => 404,
+            6 | 10 => 409,
+            7 => 403,
+            8 => 429,
+            12 => 501,
+            14 => 503,
+            16 => 401,
+            _ => 500,
+        };
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// The status that stands for an HTTP status (grpc/doc/http-grpc-status-mapping.md, as Envoy applies it);
     /// a timeout is DEADLINE_EXCEEDED, so that clients do not repeat it as they would UNAVAILABLE.
     pub fn of_http(status: StatusCode) -> Self {
         match status.as_u16() {
-            400 | 431 => Self::Internal,
-            401 => Self::Unauthenticated,
-            403 => Self::PermissionDenied,
-            404 => Self::Unimplemented,
-            429 | 502 | 503 => Self::Unavailable,
-            504 => Self::DeadlineExceeded,
-            _ => Self::Unknown,
+            400 | 431 => Self::INTERNAL,
+            401 => Self::UNAUTHENTICATED,
+            403 => Self::PERMISSION_DENIED,
+            404 => Self::UNIMPLEMENTED,
+            429 | 502 | 503 => Self::UNAVAILABLE,
+            504 => Self::DEADLINE_EXCEEDED,
+            _ => Self::UNKNOWN,
         }
     }
 }
@@ -75,6 +107,8 @@ pub struct LocalReply {
     pub details: Cow<'static, str>,
     /// More headers, where the answer calls for them.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// What callers of gRPC get, where it is not what stands for `status`.
+    pub grpc: Option<GrpcStatus>,
 }
 
 impl LocalReply {
@@ -91,6 +125,7 @@ impl LocalReply {
             flags,
             details: Cow::Borrowed(details),
             headers: Vec::new(),
+            grpc: None,
         }
     }
 
@@ -299,7 +334,8 @@ impl LocalReply {
 
     /// The status that gRPC callers see.
     pub fn grpc_status(&self) -> GrpcStatus {
-        GrpcStatus::of_http(self.status)
+        self.grpc
+            .unwrap_or_else(|| GrpcStatus::of_http(self.status))
     }
 }
 

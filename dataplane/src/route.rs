@@ -3,8 +3,11 @@
 //! The order is Istio's, where the filters stand before the router: what is refused for its rate, what fails on purpose,
 //! what other origins may do; then the route itself, which answers or forwards.
 
+mod fault;
 mod limits;
+mod mirror;
 mod own;
+mod remembered;
 mod upstream;
 
 use std::fmt;
@@ -12,11 +15,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Version};
+use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use policies::cluster::ClusterIndex;
-use policies::route::{HttpRoute, RequestView, RouteAction, TokenClaims, WeightedClusters};
+use policies::resilience::{KeyHash, KeySource};
+use policies::route::{
+    Cors, CorsVerdict, HttpRoute, RequestView, RouteAction, TokenClaims, WeightedCluster,
+    WeightedClusters,
+};
+use prometheus::Registry;
 use tokio::time::Instant;
 
+use self::mirror::Mirrors;
+use self::remembered::Remembered;
 use crate::body::{Begun, RequestBody};
 use crate::forward::{ForwardBody, Forwarder, Outcome, Way, deadline};
 use crate::headers::Upgrades;
@@ -24,6 +35,7 @@ use crate::local_reply::LocalReply;
 use crate::random;
 use crate::rate_limit::RateLimiter;
 use crate::snapshot::Snapshot;
+use crate::telemetry::ResponseFlags;
 use crate::upstream::UpstreamErrorKind;
 
 /// Carries out what routes say; cheap to clone.
@@ -33,6 +45,7 @@ pub struct Router<B> {
     pub forwarder: Forwarder<Begun<B>>,
     /// What says how many pass.
     pub limits: RateLimiter,
+    mirrors: Mirrors,
 }
 
 /// A request with its route.
@@ -93,8 +106,8 @@ pub enum Answer<B: RequestBody> {
     /// The upstream's response, changed as the route wants it, without headers of its own hop (but for the upgrade that
     /// was asked for).
     Upstream(Response<ForwardBody<Begun<B>>>),
-    /// The route's own response: a redirect, a direct response.
-    Route(Response<Bytes>),
+    /// The route's own response (a redirect, a direct response, a preflight), and what the log says about it.
+    Route(Response<Bytes>, &'static str),
     /// A reply in place of what the route promised.
     Reply(Box<LocalReply>),
 }
@@ -134,14 +147,33 @@ impl<B> Clone for Router<B> {
         Self {
             forwarder: self.forwarder.clone(),
             limits: self.limits.clone(),
+            mirrors: self.mirrors.clone(),
         }
     }
 }
 
 impl<B: RequestBody> Router<B> {
     /// A router that sends by `forwarder` what `limits` let pass.
-    pub const fn new(forwarder: Forwarder<Begun<B>>, limits: RateLimiter) -> Self {
-        Self { forwarder, limits }
+    ///
+    /// # Errors
+    /// When a metric cannot be made.
+    pub fn new(
+        forwarder: Forwarder<Begun<B>>,
+        limits: RateLimiter,
+    ) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            mirrors: Mirrors::beside(&forwarder)?,
+            forwarder,
+            limits,
+        })
+    }
+
+    /// Shows its counters in `registry`.
+    ///
+    /// # Errors
+    /// When metrics of these names are registered already.
+    pub fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        self.mirrors.register(registry)
     }
 
     /// Answers a request as its route wants it. `chosen` is told the cluster before anything is sent there.
@@ -172,17 +204,45 @@ impl<B: RequestBody> Router<B> {
 
     async fn act(
         &self,
-        routed: Routed<'_, B>,
+        mut routed: Routed<'_, B>,
         chosen: impl FnMut(ClusterIndex) + Send,
     ) -> Answered<B> {
         let route = routed.route;
-        match &route.action {
+        let mut flags = ResponseFlags::NONE;
+        if let Some(fault) = &route.fault {
+            let suffered = fault::suffer(fault, random::number).await;
+            flags = suffered.flags;
+            if let Some(reply) = suffered.abort {
+                return Answered::reply(reply).flagged(flags);
+            }
+            // The route's time begins afterwards.
+            routed.origin.began += suffered.delay;
+        }
+        let request = &routed.request;
+        let verdict = route
+            .cors
+            .as_deref()
+            .map(|cors| (cors, cors.judge(request.method(), request.headers())));
+        let shared = match verdict {
+            Some((_, CorsVerdict::Preflight(permission))) => {
+                let answer = Answer::Route(own::preflight(permission), "cors_response");
+                return Answered::with(answer).flagged(flags);
+            }
+            Some((cors, CorsVerdict::Allowed(origin))) => Some((cors, origin)),
+            Some((_, CorsVerdict::Untouched)) | None => None,
+        };
+        let answered = match &route.action {
             RouteAction::Redirect(redirect) => Answered::by_route(own::redirect(redirect, &routed)),
             RouteAction::DirectResponse(direct) => {
-                Answered::by_route(Ok(own::direct(direct, route)))
+                Answered::by_route(Ok(own::direct(direct, &routed)))
             }
             RouteAction::Forward(clusters) => self.forward(routed, clusters, chosen).await,
+        };
+        let mut answered = answered.flagged(flags);
+        if let Some((cors, origin)) = shared {
+            answered.answer.share(cors, &origin);
         }
+        answered
     }
 
     async fn forward(
@@ -208,14 +268,30 @@ impl<B: RequestBody> Router<B> {
             request.headers(),
             origin.began,
         );
+        let key = Self::key(snapshot, destination, &request, &origin);
+        let head = Remembered::of(&request);
+        let facts = head.facts(&origin);
         let normalization = snapshot.mesh.path_normalization;
-        if let Err(reply) =
-            upstream::change_request(&mut request, route, destination, &origin, normalization)
-        {
+        if let Err(reply) = upstream::change_request(
+            &mut request,
+            route,
+            destination,
+            &origin,
+            &facts,
+            normalization,
+        ) {
             return Answered::reply(*reply);
         }
+        self.mirror(snapshot, route, &origin, &mut request);
+        let changes = [&route.response_headers, &destination.response_headers];
+        let sent_headers = if changes.iter().any(|ops| ops.has_formats()) {
+            request.headers().clone()
+        } else {
+            HeaderMap::new()
+        };
         let way = Way {
             deadline,
+            hash: key.hash,
             ..Way::new(destination.cluster, &route.retry)
         };
         let sent = self.forwarder.forward(snapshot, way, request).await;
@@ -229,12 +305,11 @@ impl<B: RequestBody> Router<B> {
                 Answer::Reply(Box::new(LocalReply::upstream(UpstreamErrorKind::Protocol)))
             }
             Ok(mut response) => {
-                upstream::change_response(
-                    &mut response,
-                    route,
-                    destination,
-                    sent.outcome.service_time,
-                );
+                let took = sent.outcome.service_time;
+                if let Some(cookie) = key.set_cookie {
+                    set_cookie(response.headers_mut(), &cookie);
+                }
+                upstream::change_response(&mut response, changes, &sent_headers, &facts, took);
                 Answer::Upstream(response)
             }
             Err(reply) => Answer::Reply(Box::new(reply)),
@@ -246,15 +321,88 @@ impl<B: RequestBody> Router<B> {
             deadline,
         }
     }
+
+    /// The hash of the request's key, where the destination balances by one.
+    fn key(
+        snapshot: &Snapshot,
+        destination: &WeightedCluster,
+        request: &Request<Begun<B>>,
+        origin: &Origin<'_>,
+    ) -> KeyHash {
+        let live = snapshot.live(destination.cluster);
+        let Some(key) = live.and_then(|live| live.hash_key()) else {
+            return KeyHash::default();
+        };
+        let source = KeySource {
+            headers: request.headers(),
+            query: request.uri().query(),
+            client: Some(origin.client),
+        };
+        key.hash(&source, random::number())
+    }
+
+    /// Sends the copies that the route wants. The request goes on as it is.
+    fn mirror(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        route: &HttpRoute,
+        origin: &Origin<'_>,
+        request: &mut Request<Begun<B>>,
+    ) {
+        // A tunnel has no copy.
+        if route.mirrors.is_empty() || origin.upgrades == Upgrades::Keep {
+            return;
+        }
+        for mirror in Mirrors::drawn(&route.mirrors) {
+            let mut copy = Request::new(request.body_mut().copy());
+            *copy.method_mut() = request.method().clone();
+            *copy.uri_mut() = request.uri().clone();
+            copy.headers_mut().clone_from(request.headers());
+            self.mirrors.send(snapshot, mirror, copy, route.timeout);
+        }
+    }
+}
+
+/// By which a client keeps the key that was made for it.
+fn set_cookie(headers: &mut HeaderMap, cookie: &str) {
+    if let Ok(cookie) = HeaderValue::from_str(cookie) {
+        headers.append(SET_COOKIE, cookie);
+    }
+}
+
+impl<B: RequestBody> Answer<B> {
+    /// Tells the browser that a page of `origin` may read it.
+    fn share(&mut self, cors: &Cors, origin: &HeaderValue) {
+        match self {
+            Self::Upstream(response) => cors.mark(origin, response.headers_mut()),
+            Self::Route(response, _) => cors.mark(origin, response.headers_mut()),
+            Self::Reply(reply) => {
+                let mut headers = HeaderMap::new();
+                cors.mark(origin, &mut headers);
+                let named = headers.into_iter();
+                reply
+                    .headers
+                    .extend(named.filter_map(|(name, value)| Some((name?, value))));
+            }
+        }
+    }
 }
 
 impl<B: RequestBody> Answered<B> {
     fn by_route(answer: Result<Response<Bytes>, Box<LocalReply>>) -> Self {
-        Self::with(answer.map_or_else(Answer::Reply, Answer::Route))
+        Self::with(match answer {
+            Ok(response) => Answer::Route(response, "direct_response"),
+            Err(reply) => Answer::Reply(reply),
+        })
     }
 
     fn reply(reply: LocalReply) -> Self {
         Self::with(Answer::Reply(Box::new(reply)))
+    }
+
+    fn flagged(mut self, flags: ResponseFlags) -> Self {
+        self.outcome.flags |= flags;
+        self
     }
 
     fn with(answer: Answer<B>) -> Self {

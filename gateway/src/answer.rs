@@ -31,8 +31,9 @@ pub(crate) async fn refuse(exchange: &mut Exchange<'_>, refusal: Refusal) -> Res
 pub(crate) async fn by_route(
     exchange: &mut Exchange<'_>,
     response: Response<Bytes>,
+    details: &'static str,
 ) -> Result<(), Stop> {
-    exchange.record.answered("direct_response");
+    exchange.record.answered(details);
     send(exchange, response).await
 }
 

@@ -78,7 +78,9 @@ pub(crate) async fn forward(
     exchange.record.forwarded(party, &outcome);
     let mut response = match answer {
         Answer::Upstream(response) => response,
-        Answer::Route(response) => return answer::by_route(exchange, response).await,
+        Answer::Route(response, details) => {
+            return answer::by_route(exchange, response, details).await;
+        }
         Answer::Reply(reply) => return Err(Stop::Reply(reply)),
     };
     exchange.record.upstream_answered(response.headers());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dataplane::config::ForwardedPath;
 use dataplane::telemetry::{AccessLog, Party, PartyId, RequestMetrics};
-use dataplane::{Access, Begun, Forwarder, PolicyStore, Router};
+use dataplane::{Access, Begun, PolicyStore, Router};
 use identity::SpiffeId;
 use policies::workload::Workload;
 
@@ -40,11 +40,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway that follows `policies`, admits requests by `access`, and proves `identity` to its upstreams by
-    /// `forwarder`.
+    /// A gateway that follows `policies`, admits requests by `access`, and answers them by `router`, which
+    /// proves `identity` to its upstreams.
     pub fn new(
         policies: PolicyStore,
-        forwarder: Forwarder<RequestBody>,
+        router: Router<SessionBody>,
         metrics: Arc<RequestMetrics>,
         access_log: AccessLog,
         access: Access,
@@ -54,7 +54,7 @@ impl Gateway {
         let source = metrics.party(&own_party(&context.workload, identity));
         Self {
             policies,
-            router: Router::new(forwarder, access.limits.clone()),
+            router,
             metrics,
             access_log,
             access,

@@ -16,7 +16,7 @@ use dataplane::telemetry::{AccessLog, LogTarget, RequestMetrics, TcpMetrics};
 use dataplane::tokens::Tokens;
 use dataplane::upstream::Limits;
 use dataplane::{
-    Access, Forwarder, PolicyStore, ProxyContext, RateLimiter, Role, Snapshot, Upstreams,
+    Access, Forwarder, PolicyStore, ProxyContext, RateLimiter, Role, Router, Snapshot, Upstreams,
 };
 use identity::keeper::{self, IdentityConfig, IdentityKeeper};
 use pingora::server::{ListenFds, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
@@ -154,6 +154,8 @@ impl GatewayService {
             stream_idle: Some(self.config.timeouts.stream_idle),
         });
         forwarder.register(metrics.registry())?;
+        let router = Router::new(forwarder, access.limits.clone())?;
+        router.register(metrics.registry())?;
         let requests = Arc::new(RequestMetrics::new(
             metrics.registry(),
             RequestMetrics::DEFAULT_MAX_SERIES,
@@ -172,7 +174,7 @@ impl GatewayService {
         });
         let gateway = Gateway::new(
             policies,
-            forwarder,
+            router,
             requests,
             access_log.clone(),
             access.clone(),

@@ -29,7 +29,7 @@ use std::time::Duration;
 use dataplane::tcp::Carrier;
 use dataplane::telemetry::{AccessLog, RequestMetrics, TcpMetrics};
 use dataplane::upstream::Limits;
-use dataplane::{Access, Forwarder, PolicyStore, ProxyContext, Role, Upstreams};
+use dataplane::{Access, Forwarder, PolicyStore, ProxyContext, Role, Router, Upstreams};
 use policies::mesh::Mesh;
 use policies::source::SourceFile;
 use policies::workload::Workload;
@@ -147,9 +147,11 @@ pub(super) async fn start_with(documents: &str, access: Access, rules: EdgeRules
         access_log: AccessLog::off(),
         id: None,
     });
+    let forwarder = Forwarder::new(Upstreams::new(reader, Limits::default()));
+    let router = Router::new(forwarder, access.limits.clone()).unwrap();
     let gateway = Gateway::new(
         policies.clone(),
-        Forwarder::new(Upstreams::new(reader, Limits::default())),
+        router,
         metrics,
         AccessLog::off(),
         access,

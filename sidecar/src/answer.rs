@@ -53,9 +53,10 @@ pub(crate) fn refused(mut exchange: Box<Exchange>, refusal: Refusal) -> Response
 pub(crate) fn ready(
     mut exchange: Box<Exchange>,
     response: Response<Bytes>,
+    details: &'static str,
 ) -> Response<AnswerBody> {
     exchange.answered(response.status().as_u16(), None);
-    exchange.note(|record| record.details = "direct_response".into());
+    exchange.note(|record| record.details = details.into());
     finished(exchange, response)
 }
 

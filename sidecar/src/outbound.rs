@@ -154,7 +154,7 @@ impl Outbound {
         exchange.outcome(answered.outcome);
         match answered.answer {
             Answer::Upstream(response) => tunnel::or_body(response, upgrade, exchange, &proxy.life),
-            Answer::Route(response) => answer::ready(exchange, response),
+            Answer::Route(response, details) => answer::ready(exchange, response, details),
             Answer::Reply(reply) => answer::local(exchange, &reply),
         }
     }

@@ -142,10 +142,12 @@ fn build(
         access_log: access_log.clone(),
         id: Some(config.id.clone()),
     };
+    let router = Router::new(forwarder.clone(), access.limits.clone())?;
+    router.register(registry)?;
     Ok(Proxy {
         store,
         material: keeper.material(),
-        router: Router::new(forwarder.clone(), access.limits.clone()),
+        router,
         access,
         forwarder,
         path: config.path.forward,

@@ -1,4 +1,4 @@
-//! A request body of which somebody had a first look: it still travels whole.
+//! A request body of which somebody had a first look, or of which copies are made: it still travels whole.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,6 +8,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
+use super::copied::{BodyCopy, CopySink};
 use crate::access::Peeked;
 
 /// What was read of a body already, and the rest of it.
@@ -16,6 +17,7 @@ pub struct Begun<B> {
     read: Bytes,
     trailers: Option<HeaderMap>,
     rest: B,
+    copies: Vec<CopySink>,
 }
 
 impl<B> Begun<B> {
@@ -30,11 +32,22 @@ impl<B> Begun<B> {
             read: begun,
             trailers: None,
             rest,
+            copies: Vec::new(),
         }
     }
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Begun<B> {
+    /// A copy of the body, which gets what the body's reader reads when it reads it.
+    pub fn copy(&mut self) -> BodyCopy {
+        if self.is_end_stream() {
+            return BodyCopy::empty();
+        }
+        let (sink, copy) = BodyCopy::open();
+        self.copies.push(sink);
+        copy
+    }
+
     /// Reads at most `max` bytes ahead (and what else came in one piece with them), and shows them.
     ///
     /// # Errors
@@ -58,6 +71,38 @@ impl<B: Body<Data = Bytes> + Unpin> Begun<B> {
     }
 }
 
+impl<B: Body<Data = Bytes> + Unpin> Begun<B> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if self.read.has_remaining() {
+            let begun = std::mem::take(&mut self.read);
+            return Poll::Ready(Some(Ok(Frame::data(begun))));
+        }
+        if let Some(trailers) = self.trailers.take() {
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        Pin::new(&mut self.rest).poll_frame(cx)
+    }
+
+    fn pass_on(&mut self, polled: &Poll<Option<Result<Frame<Bytes>, B::Error>>>) {
+        match polled {
+            Poll::Pending => return,
+            Poll::Ready(Some(Ok(frame))) => {
+                for copy in &self.copies {
+                    copy.write(frame);
+                }
+                if !self.is_end_stream() {
+                    return;
+                }
+                self.copies.iter().for_each(CopySink::end);
+            }
+            Poll::Ready(None) => self.copies.iter().for_each(CopySink::end),
+            // Dropped without an end they break off too.
+            Poll::Ready(Some(Err(_))) => {}
+        }
+        self.copies = Vec::new();
+    }
+}
+
 impl<B: Body<Data = Bytes> + Unpin> Body for Begun<B> {
     type Data = Bytes;
     type Error = B::Error;
@@ -67,14 +112,11 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Begun<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.get_mut();
-        if this.read.has_remaining() {
-            let begun = std::mem::take(&mut this.read);
-            return Poll::Ready(Some(Ok(Frame::data(begun))));
+        let polled = this.poll_next(cx);
+        if !this.copies.is_empty() {
+            this.pass_on(&polled);
         }
-        if let Some(trailers) = this.trailers.take() {
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
-        }
-        Pin::new(&mut this.rest).poll_frame(cx)
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -144,6 +186,46 @@ mod tests {
             assert_eq!(all.trailers(), Some(&trailers), "{max}");
             assert_eq!(all.to_bytes(), "abcdef", "{max}");
         }
+    }
+
+    #[tokio::test]
+    async fn copies_get_all_of_it_and_never_stand_in_the_way() {
+        let frames = || {
+            let trailers = HeaderMap::from_iter([("a".parse().unwrap(), "b".parse().unwrap())]);
+            let frames = vec![
+                Frame::data(Bytes::from_static(b"abc")),
+                Frame::trailers(trailers),
+            ];
+            Frames(frames.into_iter())
+        };
+        let mut body = Begun::with(Bytes::from_static(b"first "), frames());
+        let (one, two) = (body.copy(), body.copy());
+        drop(two);
+        let copied = tokio::spawn(one.collect());
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "first abc");
+        let copied = copied.await.unwrap().unwrap();
+        assert!(copied.trailers().is_some());
+        assert_eq!(copied.to_bytes(), "first abc");
+
+        // Whoever gives the body up gives its copies up.
+        let mut body = Begun::new(frames());
+        let copy = body.copy();
+        drop(body);
+        assert_eq!(
+            copy.collect().await.unwrap_err(),
+            crate::body::CopyError::BrokenOff
+        );
+
+        // A reader that is too slow loses the copy, not the memory.
+        let chunk = Bytes::from(vec![0; 96 * 1024]);
+        let long = vec![Frame::data(chunk.clone()), Frame::data(chunk)];
+        let mut body = Begun::new(Frames(long.into_iter()));
+        let copy = body.copy();
+        assert_eq!(body.collect().await.unwrap().to_bytes().len(), 192 * 1024);
+        assert_eq!(
+            copy.collect().await.unwrap_err(),
+            crate::body::CopyError::Behind
+        );
     }
 
     #[tokio::test]

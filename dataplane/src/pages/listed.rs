@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use policies::cluster::{Cluster, Endpoint, Transport};
+use policies::document::AbortStatus;
 use policies::listener::{GatewayServer, ListenerTls};
 use policies::route::{
-    HostRoutes, HttpRoute, ListedRoute, PathRewrite, PortOf, Redirect, Rewrite, RouteAction,
-    WeightedClusters,
+    Fault, HostRoutes, HttpRoute, ListedRoute, Mirror, PathRewrite, PortOf, Redirect, Rewrite,
+    RouteAction, WeightedClusters,
 };
 use serde_json::{Value, json};
 
@@ -73,6 +74,9 @@ fn route(snapshot: &Snapshot, listed: &ListedRoute<'_>) -> Value {
         rewrite,
         request_headers,
         response_headers,
+        fault,
+        cors,
+        mirrors,
         ..
     } = listed.route;
     let mut shown = json!({
@@ -101,8 +105,37 @@ fn route(snapshot: &Snapshot, listed: &ListedRoute<'_>) -> Value {
                 map.insert(field.to_owned(), changes.described());
             }
         }
+        if let Some(fault) = fault {
+            map.insert("fault".to_owned(), failing(fault));
+        }
+        if cors.is_some() {
+            map.insert("corsPolicy".to_owned(), true.into());
+        }
+        if !mirrors.is_empty() {
+            let mirror = |mirror: &Mirror| {
+                json!({
+                    "cluster": snapshot.cluster_name(mirror.cluster).map(|name| &**name),
+                    "percent": mirror.share.percent(),
+                })
+            };
+            map.insert("mirrors".to_owned(), mirrors.iter().map(mirror).collect());
+        }
     }
     shown
+}
+
+fn failing(fault: &Fault) -> Value {
+    let delay = fault
+        .delayed()
+        .map(|(delay, share)| json!({"fixedDelay": seconds(delay), "percent": share.percent()}));
+    let abort = fault.aborted().map(|(status, share)| {
+        let (kind, status) = match status {
+            AbortStatus::Http(status) => ("httpStatus", status),
+            AbortStatus::Grpc(status) => ("grpcStatus", status.0.into()),
+        };
+        json!({kind: status, "percent": share.percent()})
+    });
+    json!({"delay": delay, "abort": abort})
 }
 
 fn redirected(redirect: &Redirect) -> Value {

@@ -52,7 +52,7 @@ impl<B: RequestBody> Answered<B> {
     pub(super) fn tell(&mut self, told: Vec<HeaderChange>) {
         match &mut self.answer {
             Answer::Upstream(response) => HeaderChange::apply_all(&told, response.headers_mut()),
-            Answer::Route(response) => HeaderChange::apply_all(&told, response.headers_mut()),
+            Answer::Route(response, _) => HeaderChange::apply_all(&told, response.headers_mut()),
             Answer::Reply(reply) => {
                 let pairs = told.into_iter().filter_map(HeaderChange::into_pair);
                 reply.headers.extend(pairs);

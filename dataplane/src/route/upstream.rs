@@ -5,9 +5,9 @@ use std::time::Duration;
 use authz::path::normalize_rewritten;
 use http::header::HOST;
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 use policies::mesh::PathNormalization;
-use policies::route::{HttpRoute, WeightedCluster};
+use policies::route::{HeaderFacts, HeaderOps, HttpRoute, WeightedCluster};
 
 use super::Origin;
 use crate::headers::{Upgrades, strip_hop_by_hop};
@@ -22,6 +22,7 @@ pub(super) fn change_request<B>(
     route: &HttpRoute,
     destination: &WeightedCluster,
     origin: &Origin<'_>,
+    facts: &HeaderFacts<'_>,
     normalization: PathNormalization,
 ) -> Result<(), Box<LocalReply>> {
     let rewrite = route.rewrite.as_ref();
@@ -39,7 +40,7 @@ pub(super) fn change_request<B>(
     }
     let mut authority = rewrite.and_then(|rewrite| rewrite.authority.as_ref());
     for ops in [&route.request_headers, &destination.request_headers] {
-        ops.apply(request.headers_mut());
+        ops.apply_to_request(request.headers_mut(), facts);
         authority = ops.authority.as_ref().or(authority);
     }
     if let Some(authority) = authority {
@@ -65,10 +66,12 @@ fn refused<E>(why: &'static str) -> impl FnOnce(E) -> Box<LocalReply> {
 }
 
 /// Removes what ends at this hop, says how long the upstream took, and makes the changes of route and destination.
+/// `request` has the headers of the request as it was sent.
 pub(super) fn change_response<B>(
     response: &mut Response<B>,
-    route: &HttpRoute,
-    destination: &WeightedCluster,
+    changes: [&HeaderOps; 2],
+    request: &HeaderMap,
+    facts: &HeaderFacts<'_>,
     service_time: Option<Duration>,
 ) {
     let upgrades = if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -82,6 +85,7 @@ pub(super) fn change_response<B>(
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         headers.insert(&SERVICE_TIME, HeaderValue::from(millis));
     }
-    route.response_headers.apply(headers);
-    destination.response_headers.apply(headers);
+    for ops in changes {
+        ops.apply_to_response(headers, request, facts);
+    }
 }

@@ -170,6 +170,26 @@ impl<B: RequestBody> Upstreams<B> {
         }))
     }
 
+    /// A client for other bodies with the same identity and bounds, and connections of its own. Both count together.
+    pub fn beside<C: RequestBody>(&self) -> Upstreams<C> {
+        let Inner {
+            reader,
+            limits,
+            counts,
+            ..
+        } = &*self.0;
+        Upstreams(Arc::new(Inner {
+            reader: reader.clone(),
+            limits: *limits,
+            counts: Arc::clone(counts),
+            pools: ArcSwap::default(),
+            editing: Mutex::new(()),
+            sweeping: OnceLock::new(),
+            epoch: Instant::now(),
+            closed: AtomicBool::new(false),
+        }))
+    }
+
     /// Running totals, for metrics and tests.
     pub fn counts(&self) -> UpstreamCounts {
         let counts = &self.0.counts;

@@ -173,7 +173,7 @@ impl Sidecar {
             store,
             tcp: Arc::new(carrier),
             material,
-            router: Router::new(forwarder.clone(), access.limits.clone()),
+            router: Router::new(forwarder.clone(), access.limits.clone()).unwrap(),
             forwarder,
             access,
             path,
