@@ -414,3 +414,6 @@ impl<B: RequestBody> Answered<B> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
