@@ -43,10 +43,7 @@ impl Mirrors {
             &["result"],
         )?;
         Ok(Self {
-            forwarder: Forwarder {
-                upstreams: forwarder.upstreams.beside(),
-                resolver: forwarder.resolver.clone(),
-            },
+            forwarder: Forwarder::new(forwarder.upstreams.beside()),
             places: Arc::new(Semaphore::new(MOST)),
             counted,
         })
@@ -57,9 +54,10 @@ impl Mirrors {
     }
 
     /// The mirrors of a route that this request belongs to.
-    pub(super) fn drawn(mirrors: &[Mirror]) -> impl Iterator<Item = &Mirror> {
+    pub(super) fn drawn(mirrors: &[Mirror]) -> impl Iterator<Item = Mirror> {
         mirrors
             .iter()
+            .copied()
             .filter(|mirror| mirror.share.takes(random::number()))
     }
 
@@ -67,7 +65,7 @@ impl Mirrors {
     pub(super) fn send(
         &self,
         snapshot: &Arc<Snapshot>,
-        mirror: &Mirror,
+        mirror: Mirror,
         mut request: Request<BodyCopy>,
         timeout: Option<Duration>,
     ) {

@@ -76,7 +76,9 @@ pub(super) fn check(documents: &DocumentSet, found: &mut Vec<Diagnostic>) {
         }
     }
     for document in &documents.virtual_services {
-        if document.hosts.is_empty() && !used.contains(&document.meta.qualified()) {
+        // One that names gateways has forgotten its hosts, and an error about that.
+        let is_delegate = document.hosts.is_empty() && document.gateways.is_empty();
+        if is_delegate && !used.contains(&document.meta.qualified()) {
             let message = format!(
                 "{} has no hosts, and no route delegates to it: it has no effect",
                 document.meta
