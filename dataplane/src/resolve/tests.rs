@@ -159,3 +159,41 @@ async fn a_followed_name_is_asked_for_again_and_keeps_its_last_answer() {
     assert_eq!(known().map(|found| found.len()), Some(2));
     assert_eq!(*changes.borrow(), 2);
 }
+
+/// As a proxy runs it: the endpoints of a service follow its name.
+#[tokio::test]
+async fn every_address_of_a_name_is_an_endpoint() {
+    let server = NameServer::start().await;
+    server.set("payments.test", &[[192, 0, 2, 1], [192, 0, 2, 2]]);
+    let directory = tempfile::tempdir().unwrap();
+    let service = "apiVersion: networking.istio.io/v1\n\
+         kind: ServiceEntry\n\
+         metadata: {name: payments, namespace: my-app}\n\
+         spec:\n  \
+           hosts: [payments.test]\n  \
+           resolution: DNS\n  \
+           ports: [{number: 8080, name: http, protocol: HTTP}]\n";
+    std::fs::write(directory.path().join("payments.yaml"), service).unwrap();
+    let source = runtime::documents::DocumentSource::new(vec![directory.path().to_owned()]);
+    let context = crate::ProxyContext {
+        resolver: Resolver::with_servers(&[server.address]),
+        ..crate::testing::context(crate::Role::Sidecar)
+    };
+    let store = crate::PolicyStore::start(source, context, &Registry::new()).unwrap();
+    let addresses = || -> Vec<String> {
+        let Some(snapshot) = store.snapshot() else {
+            return Vec::new();
+        };
+        let endpoints = snapshot
+            .clusters
+            .iter()
+            .flat_map(|(_, cluster)| &*cluster.endpoints);
+        let mut shown: Vec<String> = endpoints.map(|one| one.address.to_string()).collect();
+        shown.sort();
+        shown
+    };
+    let both = ["192.0.2.1:8080", "192.0.2.2:8080"];
+    eventually("both are endpoints", || addresses() == both).await;
+    server.set("payments.test", &[[192, 0, 2, 3]]);
+    eventually("they moved", || addresses() == ["192.0.2.3:8080"]).await;
+}

@@ -1,6 +1,8 @@
 //! The upstream client against real servers on the loopback interface.
 
 mod lifetime;
+mod limits;
+mod origination;
 mod pooling;
 mod streaming;
 mod tls;
