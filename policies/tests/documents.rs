@@ -120,8 +120,7 @@ fn virtual_services() {
             ),
             (
                 "{hosts: [a], http: [{route: [{destination: {host: a}}], fault: {abort: {httpStatus: 500}}, corsPolicy: {}}], tcp: [{route: [{destination: {host: a}}]}]}",
-                &[
-                ],
+                &[],
             ),
             (
                 "{hosts: [a], http: [{route: [{destination: {host: a}, weight: 0}, {destination: {host: b}}]}]}",

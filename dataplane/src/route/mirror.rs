@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt as _;
+use policies::resilience::RetryPolicy;
 use policies::route::Mirror;
 use prometheus::{IntCounterVec, Opts, Registry};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::body::{BodyCopy, RequestBody};
-use crate::forward::Forwarder;
+use crate::forward::{Forwarder, Way};
 use crate::headers::{TRACEPARENT, TraceContext};
 use crate::random;
 use crate::snapshot::Snapshot;
@@ -78,11 +79,12 @@ impl Mirrors {
         let cluster = mirror.cluster;
         let mirrors = self.clone();
         tokio::spawn(async move {
-            let deadline = Instant::now() + timeout.unwrap_or(LONGEST);
-            let sent = mirrors
-                .forwarder
-                .forward(&snapshot, cluster, request, Some(deadline))
-                .await;
+            let once = RetryPolicy::off();
+            let way = Way {
+                deadline: Some(Instant::now() + timeout.unwrap_or(LONGEST)),
+                ..Way::new(cluster, &once)
+            };
+            let sent = mirrors.forwarder.forward(&snapshot, way, request).await;
             // Read to its end, so that the connection can be used again; the deadline holds for the body too.
             let result = match sent.result {
                 Ok(response) => read(response.into_body()).await,
