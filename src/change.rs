@@ -23,6 +23,7 @@ use crate::exit::{Context as _, Exit, Failure};
 use crate::lock::{self, Lock, Taken};
 use crate::mesh_set::Readers;
 use crate::record::Record;
+use crate::services;
 use crate::terminal;
 
 /// Carries a change out: what `plan` makes of the documents as they are, checked, written and waited for.
@@ -35,7 +36,7 @@ pub(crate) fn carry_out(
     let _lock = take_lock(&dir, args.timeout)?;
     let plan = plan(&dir)?;
     let mut report = Report::new(&plan);
-    let errors = check(&plan, &mut report);
+    let errors = check(&dir, &plan, &mut report);
     if errors {
         report.print(args.output)?;
         if args.output == Format::Text {
@@ -76,12 +77,13 @@ fn take_lock(dir: &MeshDir, timeout: Duration) -> Result<Lock, Failure> {
 }
 
 /// Checks the sets that would result; whether there are errors. Warnings are told only if the change brings them.
-fn check(plan: &Plan, report: &mut Report) -> bool {
+fn check(dir: &MeshDir, plan: &Plan, report: &mut Report) -> bool {
     let mut errors = false;
+    let registered = services::documents(dir);
     for set in &plan.sets {
         let after = set.after();
-        let known = set.readers.check(&set.before.files);
-        let found = set.readers.check(&after);
+        let known = set.readers.check(&set.before.files, &registered);
+        let found = set.readers.check(&after, &registered);
         let (wrong, others): (Vec<_>, Vec<_>) = found.into_iter().partition(Diagnostic::is_error);
         errors |= !wrong.is_empty();
         let told = |known: &[Diagnostic], finding: &Diagnostic| {

@@ -58,6 +58,14 @@ Examples:
 
 Exits with 0 when every part is ready and no document is refused, 1 otherwise, 3 without a mesh.")]
     Status(Report),
+    /// List the services that are registered, with their instances, versions, identities and health
+    #[command(after_help = "\
+Examples:
+  portcullis services
+  portcullis services -o json | python3 -m json.tool
+
+Exits with 0 when every service has an instance that is ready, 1 otherwise, 3 without a mesh.")]
+    Services(Report),
     /// Print GATEWAY_URL=host:port for `eval`
     #[command(after_help = "\
 Examples:
@@ -167,6 +175,11 @@ Example:
 Example:
   portcullis sidecar --config sidecar.yaml --set takenPorts=free")]
     Sidecar(sidecar::command::Args),
+    /// Run the registry of workloads in the foreground
+    #[command(after_help = "\
+Example:
+  portcullis registry --config registry.yaml --set lease.timeout=5s")]
+    Registry(registry::command::Args),
     /// Run one of the demo's services in the foreground
     #[command(hide = true)]
     Demo(Demo),
@@ -464,11 +477,17 @@ pub(crate) struct Demo {
 pub(crate) enum DemoService {
     /// The product catalogue
     ProductService(DemoServer),
-    /// The orders, which ask the product catalogue through the mesh
+    /// The catalogue that customers read
+    CatalogService(DemoServer),
+    /// Payments of orders
+    PaymentService(DemoServer),
+    /// What is in stock
+    InventoryService(DemoServer),
+    /// The orders, which ask for products, stock and payments through the mesh
     OrderService {
         #[command(flatten)]
         server: DemoServer,
-        /// The sidecar's outbound port, by which product-service is called
+        /// The sidecar's outbound port, by which other services are called
         #[arg(long, value_name = "ADDR")]
         outbound: SocketAddr,
     },

@@ -1,8 +1,11 @@
 //! The demo's services: ordinary HTTP programs that know nothing of certificates.
 
+mod catalog;
 mod catalogue;
+mod inventory;
 mod order;
 mod outbound;
+mod payment;
 mod product;
 mod server;
 
@@ -14,6 +17,18 @@ pub(crate) fn run(args: Demo) -> Result<Exit, Failure> {
     match args.service {
         DemoService::ProductService(flags) => {
             let service = product::ProductService::new(&flags.version);
+            server::run(&flags, service)
+        }
+        DemoService::CatalogService(flags) => {
+            let service = catalog::CatalogService::new(&flags.version);
+            server::run(&flags, service)
+        }
+        DemoService::PaymentService(flags) => {
+            let service = payment::PaymentService::new(&flags.version);
+            server::run(&flags, service)
+        }
+        DemoService::InventoryService(flags) => {
+            let service = inventory::InventoryService::new(&flags.version);
             server::run(&flags, service)
         }
         DemoService::OrderService {

@@ -10,8 +10,9 @@ use crate::exit::{Context as _, Failure};
 use crate::lock;
 
 /// The name of everything that a mesh puts into its directory; nothing else is ever removed from it.
-const OURS: [&str; 12] = [
+const OURS: [&str; 13] = [
     "ca",
+    "registry",
     "gateway",
     "workloads",
     "runs",
@@ -155,6 +156,11 @@ impl MeshDir {
         self.ca().join("admin.sock")
     }
 
+    /// The registry's files.
+    pub(crate) fn registry(&self) -> PathBuf {
+        self.root.join("registry")
+    }
+
     /// The gateway's files.
     pub(crate) fn gateway(&self) -> PathBuf {
         self.root.join("gateway")
@@ -183,11 +189,6 @@ impl MeshDir {
     /// The registration entries, which belong to the user.
     pub(crate) fn entries(&self) -> PathBuf {
         self.root.join("entries")
-    }
-
-    /// Endpoint documents made from the real ports; `up` and `run` write them.
-    pub(crate) fn endpoints(&self) -> PathBuf {
-        self.root.join("generated").join("endpoints")
     }
 
     /// Registration entries of programs under `portcullis run`.

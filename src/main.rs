@@ -11,7 +11,7 @@ mod delete;
 mod demo;
 mod directory;
 mod down;
-mod endpoints;
+mod entries;
 mod env;
 mod exit;
 mod explain;
@@ -31,6 +31,7 @@ mod record;
 mod route;
 mod run;
 mod schema;
+mod services;
 mod status;
 mod terminal;
 mod up;
@@ -63,6 +64,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Up(args) => up::run(&args),
         Command::Down(args) => down::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Services(args) => services::run(&args),
         Command::Env(args) => env::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Schema(args) => schema::run(&args),
@@ -80,6 +82,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Ca(args) => program(ca::command::run(args)),
         Command::Gateway(args) => program(gateway::command::run(args)),
         Command::Sidecar(args) => program(sidecar::command::run(args)),
+        Command::Registry(args) => program(registry::command::run(args)),
         Command::Demo(args) => demo::run(args),
         Command::Exec(args) => run::program::exec(&args),
         Command::Completion(args) => Ok(completion::run(&args)),

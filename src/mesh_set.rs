@@ -37,25 +37,45 @@ impl Readers {
         }
     }
 
-    /// Where their documents stand, the user's directory first; the other one is written by `up` and `run`.
-    pub(crate) fn roots(self, dir: &MeshDir) -> [PathBuf; 2] {
+    /// Where the user's documents stand.
+    pub(crate) fn own(self, dir: &MeshDir) -> PathBuf {
         match self {
-            Self::Proxies => [dir.policies(), dir.endpoints()],
-            Self::Ca => [dir.entries(), dir.run_entries()],
+            Self::Proxies => dir.policies(),
+            Self::Ca => dir.entries(),
         }
+    }
+
+    /// Where `run` writes documents, if it does.
+    pub(crate) fn generated(self, dir: &MeshDir) -> Option<PathBuf> {
+        match self {
+            Self::Proxies => None,
+            Self::Ca => Some(dir.run_entries()),
+        }
+    }
+
+    /// Every directory with their documents.
+    pub(crate) fn roots(self, dir: &MeshDir) -> Vec<PathBuf> {
+        let mut roots = vec![self.own(dir)];
+        roots.extend(self.generated(dir));
+        roots
     }
 
     /// Reads the set as it is now.
     pub(crate) fn read(self, dir: &MeshDir) -> Result<Edition, Failure> {
-        DocumentSource::new(self.roots(dir).into())
+        DocumentSource::new(self.roots(dir))
             .read_edition()
             .context(|| "cannot read the mesh's documents".to_owned())
     }
 
-    /// Every finding about a set, as its readers would report it.
-    pub(crate) fn check(self, files: &[SourceFile]) -> Vec<Diagnostic> {
+    /// Every finding about a set, as its readers would report it; `registered` is what stands in the registry beside it.
+    pub(crate) fn check(self, files: &[SourceFile], registered: &[SourceFile]) -> Vec<Diagnostic> {
         match self {
-            Self::Proxies => check_policies(files),
+            Self::Proxies => {
+                let mut findings = check_policies(&[files, registered].concat());
+                // Where a file and the registry declare the same thing, the file wins.
+                findings.retain(|finding| !registered.iter().any(|r| r.name == finding.at.file));
+                findings
+            }
             Self::Ca => match TrustDomain::parse(TRUST_DOMAIN) {
                 Ok(domain) => ca::entries::read(files, &domain).1,
                 Err(_) => Vec::new(),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::names::{Label, TRUST_DOMAIN};
 
 const CA: &str = include_str!("../deploy/demo/process/ca.yaml");
+const REGISTRY: &str = include_str!("../deploy/demo/process/registry.yaml");
 const GATEWAY: &str = include_str!("../deploy/demo/process/gateway.yaml");
 const SIDECAR: &str = include_str!("../deploy/demo/process/sidecar.yaml");
 
@@ -28,11 +29,22 @@ pub(crate) fn ca(listen: SocketAddr) -> String {
     )
 }
 
-/// The gateway's file.
-pub(crate) fn gateway(ca: SocketAddr, http: SocketAddr, https: SocketAddr) -> String {
+/// The registry's file.
+pub(crate) fn registry(ca: SocketAddr, listen: SocketAddr) -> String {
     let values = [
         ("trustDomain", TRUST_DOMAIN),
         ("ca", &ca.to_string()),
+        ("listen", &listen.to_string()),
+    ];
+    fill(REGISTRY, &values)
+}
+
+/// The gateway's file.
+pub(crate) fn gateway(centre: Centre, http: SocketAddr, https: SocketAddr) -> String {
+    let values = [
+        ("trustDomain", TRUST_DOMAIN),
+        ("ca", &centre.ca.to_string()),
+        ("registry", &centre.registry.to_string()),
         ("http", &http.to_string()),
         ("https", &https.to_string()),
     ];
@@ -50,6 +62,15 @@ pub(crate) struct Inbound {
     pub(crate) app: SocketAddr,
 }
 
+/// Where every process finds the mesh.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Centre {
+    /// Where the CA listens.
+    pub(crate) ca: SocketAddr,
+    /// Where the registry listens.
+    pub(crate) registry: SocketAddr,
+}
+
 /// What a sidecar's file is made from; the names have been checked.
 #[derive(Debug)]
 pub(crate) struct SidecarFile<'a> {
@@ -61,9 +82,9 @@ pub(crate) struct SidecarFile<'a> {
     pub(crate) service_account: &'a str,
     /// Its labels.
     pub(crate) labels: &'a [Label],
-    /// Where the CA listens.
-    pub(crate) ca: SocketAddr,
-    /// Its program, if it serves.
+    /// Where the mesh is.
+    pub(crate) centre: Centre,
+    /// Its program, if it serves: then it is registered, as port 80 of its service.
     pub(crate) inbound: Option<Inbound>,
     /// Where the program's own calls go.
     pub(crate) outbound: SocketAddr,
@@ -71,6 +92,10 @@ pub(crate) struct SidecarFile<'a> {
 
 /// A sidecar's file.
 pub(crate) fn sidecar(file: &SidecarFile<'_>) -> String {
+    let register = file.inbound.map_or_else(String::new, |inbound| {
+        let port = inbound.port;
+        format!(", register: {{ports: [{{inbound: {port}, number: 80, name: http}}]}}")
+    });
     let inbound = file.inbound.map_or_else(String::new, |inbound| {
         let Inbound { port, listen, app } = inbound;
         format!(r#"{{port: {port}, protocol: http, listen: "{listen}", app: "{app}"}}"#)
@@ -81,7 +106,9 @@ pub(crate) fn sidecar(file: &SidecarFile<'_>) -> String {
         ("namespace", file.namespace),
         ("serviceAccount", file.service_account),
         ("labels", &labels(file.labels)),
-        ("ca", &file.ca.to_string()),
+        ("ca", &file.centre.ca.to_string()),
+        ("registry", &file.centre.registry.to_string()),
+        ("register", &register),
         ("inbound", &inbound),
         ("outbound", &file.outbound.to_string()),
     ];
@@ -111,7 +138,12 @@ mod tests {
     #[test]
     fn every_gap_is_filled() {
         holds_no_gap(&ca(loopback(1)));
-        holds_no_gap(&gateway(loopback(1), loopback(2), loopback(3)));
+        let centre = Centre {
+            ca: loopback(1),
+            registry: loopback(7),
+        };
+        holds_no_gap(&registry(loopback(1), loopback(7)));
+        holds_no_gap(&gateway(centre, loopback(2), loopback(3)));
         let labels = [
             "app=billing".parse().unwrap(),
             "canary=true".parse().unwrap(),
@@ -129,7 +161,7 @@ mod tests {
                 namespace: "my-app",
                 service_account: "billing",
                 labels: &labels,
-                ca: loopback(1),
+                centre,
                 inbound,
                 outbound: loopback(6),
             });

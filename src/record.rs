@@ -32,6 +32,8 @@ pub(crate) struct Record {
 pub(crate) enum Kind {
     /// The certificate authority.
     Ca,
+    /// The registry of workloads.
+    Registry,
     /// The gateway.
     Gateway,
     /// The proxy beside a demo service.

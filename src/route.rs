@@ -20,6 +20,7 @@ use crate::exit::{Context as _, Exit, Failure};
 use crate::inputs;
 use crate::mesh_set::{Readers, edge, mesh};
 use crate::names::DEFAULT_NAMESPACE;
+use crate::services;
 use crate::terminal;
 
 /// The request as routing sees it.
@@ -35,7 +36,11 @@ struct Request {
 
 /// Says which route answers; exits with 1 if none does.
 pub(crate) fn run(args: &Route) -> Result<Exit, Failure> {
-    let files = inputs::read(&paths(args)?)?;
+    let mut files = inputs::read(&paths(args)?)?;
+    if args.paths.is_empty() {
+        let dir = MeshDir::resolve(&args.dir)?;
+        files = services::with_registered(&dir, files);
+    }
     let checked = checked::check(&mut Loader::default(), &files, &mesh());
     if checked.has_errors() {
         let errors: Vec<Diagnostic> = checked

@@ -5,6 +5,7 @@ pub(crate) mod leftovers;
 pub(crate) mod program;
 mod sidecar;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use self::declaration::Declaration;
@@ -16,6 +17,7 @@ use crate::directory::{MeshDir, private_dir};
 use crate::exit::{Context as _, Exit, Failure};
 use crate::lock::{self, Lock, Taken};
 use crate::names::spiffe_id;
+use crate::process_files::Centre;
 use crate::record::Record;
 use crate::terminal;
 
@@ -46,18 +48,16 @@ async fn inside(
     declaration: &Declaration,
     args: &Run,
 ) -> Result<Exit, Failure> {
-    let ca = record
-        .part("ca")
-        .and_then(|ca| ca.ports.get("grpc").copied())
-        .ok_or_else(|| {
-            Failure::unreachable("the mesh's CA is not ready").hint("try again in a second")
-        })?;
+    let centre = Centre {
+        ca: grpc_of(record, "ca")?,
+        registry: grpc_of(record, "registry")?,
+    };
     let id = spiffe_id(&declaration.namespace, &declaration.service_account);
     let mut admin = CaAdmin::connect(dir).await?;
     declaration.register(dir, &id)?;
     wait_until_listed(&mut admin, declaration, &id).await?;
     let token = admin.join_token(&declaration.name, TOKEN_TTL).await?;
-    let mut sidecar = Sidecar::start(dir, declaration, ca, &token)?;
+    let mut sidecar = Sidecar::start(dir, declaration, centre, &token)?;
     let mut program = None;
     let end = async {
         let ports = sidecar.ready().await?;
@@ -69,14 +69,14 @@ async fn inside(
             ));
         }
         let program = program.insert(Program::start(dir, declaration, &ports, &args.program)?);
-        let published = declaration.publish_when_listening(dir, ports.inbound, args.quiet);
-        program.until_end(dir, &mut sidecar, published).await
+        let listening = declaration.until_listening(args.quiet);
+        program.until_end(dir, &mut sidecar, listening).await
     }
     .await;
     if let Some(mut program) = program {
         program.end().await;
     }
-    declaration.withdraw(dir);
+    // It takes itself out of the registry first.
     sidecar.stop().await;
     match end? {
         End::Program(code) => Ok(Exit::Program(code)),
@@ -85,6 +85,17 @@ async fn inside(
         )),
         End::SidecarDied(how) => Err(Failure::new(format!("the sidecar {how}"))),
     }
+}
+
+/// Where a part of the mesh takes calls.
+fn grpc_of(record: &Record, part: &str) -> Result<SocketAddr, Failure> {
+    let at = record
+        .part(part)
+        .and_then(|part| part.ports.get("grpc").copied());
+    at.ok_or_else(|| {
+        Failure::unreachable(format!("the mesh's `{part}` is not ready"))
+            .hint("try again in a second")
+    })
 }
 
 /// Waits until the CA has read the entry, or says what it dislikes about it.

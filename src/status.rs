@@ -150,6 +150,7 @@ async fn gather(dir: &MeshDir, record: &Record) -> MeshStatus {
 async fn of_part(part: &PartRecord) -> PartStatus {
     let kind = match part.kind {
         Kind::Ca => "ca",
+        Kind::Registry => "registry",
         Kind::Gateway => "gateway",
         Kind::Sidecar => "sidecar",
         Kind::App => "app",

@@ -1,6 +1,7 @@
 //! `portcullis up`: a CA, a gateway and a demo, as supervised child processes of this one.
 
 mod announce;
+mod complete;
 mod documents;
 pub(crate) mod logs;
 mod mesh;

@@ -33,6 +33,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "sidecar",
         &["authz", "policies", "identity", "runtime", "dataplane"],
     ),
+    ("registry", &["identity", "runtime", "dataplane"]),
     (
         "portcullis",
         &[
@@ -44,6 +45,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "ca",
             "gateway",
             "sidecar",
+            "registry",
         ],
     ),
 ];

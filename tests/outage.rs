@@ -93,7 +93,7 @@ fn a_sidecar_that_starts_before_the_ca_waits_for_it() {
         .tempdir_in("/tmp")
         .unwrap();
     let (ca, home) = (temp.path().join("ca"), temp.path().join("early"));
-    for dir in ["ca/entries", "mesh/policies", "mesh/generated/endpoints"] {
+    for dir in ["ca/entries", "mesh/policies"] {
         let mut private = fs::DirBuilder::new();
         private
             .recursive(true)
@@ -120,6 +120,7 @@ fn a_sidecar_that_starts_before_the_ca_waits_for_it() {
         protocol: "http",
         app: free_port(),
         ca: listen,
+        registry: None,
     };
     file.write(&home, &temp.path().join("mesh"), &token);
     let mut early = Process(workload::start_sidecar(&home));

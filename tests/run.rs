@@ -198,12 +198,18 @@ fn a_server_joins_its_service_and_leaves_it() {
         "the program's own end"
     );
     assert!(!mesh.dir().join("runs/billing").exists());
-    assert!(
-        !mesh
-            .dir()
-            .join("generated/endpoints/run-billing.yaml")
-            .exists()
-    );
+    wait("billing to be gone from its service", || {
+        let services = mesh.services();
+        let billing = services
+            .iter()
+            .find(|service| service["service"] == "billing");
+        let ready = billing.map(|service| service["ready"].clone());
+        if ready == Some(0.into()) {
+            Ok(())
+        } else {
+            Err(format!("{billing:?}"))
+        }
+    });
     assert!(
         !mesh
             .dir()

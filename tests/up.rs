@@ -79,8 +79,8 @@ fn the_demo_answers_and_ctrl_c_leaves_no_process() {
     let parts = status["parts"].as_array().unwrap();
     assert_eq!(
         parts.len(),
-        8,
-        "CA, gateway, three sidecars, three services: {status:#}"
+        23,
+        "CA, registry, gateway, ten sidecars, ten services: {status:#}"
     );
     assert!(
         parts
@@ -95,6 +95,10 @@ fn the_demo_answers_and_ctrl_c_leaves_no_process() {
         "istio-system/sa/istio-ingressgateway",
         "my-app/sa/product-service",
         "my-app/sa/order-service",
+        "my-app/sa/catalog-service",
+        "my-app/sa/payment-service",
+        "my-app/sa/inventory-service",
+        "istio-system/sa/portcullis-registry",
     ] {
         let id = format!("spiffe://cluster.local/ns/{account}");
         assert!(
@@ -102,6 +106,27 @@ fn the_demo_answers_and_ctrl_c_leaves_no_process() {
             "{id} is not among {identities:?}"
         );
     }
+    for path in [
+        "/api/catalog/products",
+        "/api/payments",
+        "/api/inventory/check",
+        "/api/inventory/check?product=1&quantity=2",
+    ] {
+        let answer = mesh.curl(path, &[]);
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+    }
+    assert_eq!(orders.json()["payments"][0]["status"], "paid", "{orders:?}");
+    let services = mesh.services();
+    assert_eq!(services.len(), 5, "{services:#?}");
+    for service in &services {
+        assert_eq!(service["ready"], 2, "{service:#}");
+    }
+    let text = stdout(mesh.verb("services").output().unwrap());
+    assert!(
+        text.contains("product-service.my-app")
+            && text.contains("spiffe://cluster.local/ns/my-app/sa/payment-service"),
+        "{text}"
+    );
     let text = stdout(mesh.verb("status").output().unwrap());
     assert!(
         text.contains("spiffe://cluster.local/ns/my-app/sa/order-service"),
@@ -120,7 +145,7 @@ fn the_demo_answers_and_ctrl_c_leaves_no_process() {
     assert!(words.contains(&format!("(pid {})", mesh.pid())), "{words}");
 
     let pids = mesh.pids();
-    assert_eq!(pids.len(), 9);
+    assert_eq!(pids.len(), 24);
     signal(mesh.pid(), Signal::INT);
     assert!(mesh.wait_for_end().success(), "{}", mesh.printed());
     wait_until_none_runs(&pids, &mesh.dir());
@@ -143,6 +168,7 @@ fn a_part_that_dies_is_restarted_and_reported() {
         "product-service-v1-sidecar",
         "order-service",
         "gateway",
+        "registry",
         "ca",
     ] {
         let before = mesh.pids()[part];
@@ -180,7 +206,7 @@ fn a_part_that_dies_is_restarted_and_reported() {
         .unwrap()
         .iter()
         .map(|part| part["restarts"].as_u64().unwrap());
-    assert_eq!(restarts.sum::<u64>(), 4, "{status:#}");
+    assert_eq!(restarts.sum::<u64>(), 5, "{status:#}");
 }
 
 #[test]

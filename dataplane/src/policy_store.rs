@@ -1,6 +1,11 @@
 //! Follows the documents and publishes one [`Snapshot`] after the other; a bad edit leaves the last good one in
 //! force.
+//!
+//! Beside the files there may be an [`EndpointSource`]: what it knows is read with them, is never part of the edition, and
+//! can never make good files bad.
 
+mod build;
+mod follow;
 mod status;
 
 use std::io;
@@ -9,16 +14,16 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use policies::diagnostic::Diagnostic;
-use policies::load::Loader;
+use policies::source::SourceFile;
 use prometheus::{Gauge, IntCounter, IntGauge, Registry};
-use runtime::documents::{
-    DocumentSource, DocumentWatch, DocumentsError, Edition, EditionId, ReloadTrigger,
-};
+use runtime::documents::{DocumentSource, DocumentsError, Edition, EditionId, ReloadTrigger};
 use runtime::published::Published;
 
+use build::Building;
 pub(crate) use status::rfc3339;
 pub use status::{PolicyStatus, RejectedStatus};
 
+use crate::endpoint_source::EndpointSource;
 use crate::snapshot::{ProxyContext, Snapshot};
 
 /// An edit that was not put in force.
@@ -43,9 +48,6 @@ pub enum RejectionReason {
     Invalid(Arc<[Diagnostic]>),
 }
 
-/// How long changes of names are collected.
-const TOGETHER: Duration = Duration::from_millis(50);
-
 /// What operators read about [`RejectionReason::AllGone`].
 const ALL_GONE: &str = "every policy document is gone at once, as when a mount is lost; restart to run without policies";
 
@@ -58,6 +60,8 @@ pub struct PolicyState {
     pub edition: Option<Arc<Edition>>,
     /// The newest edit, when it was refused; gone with the next good one.
     pub rejected: Option<Rejection>,
+    /// What the endpoint source knew when that generation was built.
+    pub endpoints: Option<Arc<[SourceFile]>>,
 }
 
 /// Why the store could not start.
@@ -84,11 +88,10 @@ struct StoreMetrics {
 #[derive(Debug)]
 struct Inner {
     context: ProxyContext,
-    /// What it read last, for the next edition.
-    loader: Mutex<Loader>,
+    /// Held while a generation is built and published, so that generations come one after the other.
+    building: Mutex<Building>,
+    endpoints: Option<Arc<dyn EndpointSource>>,
     state: Published<PolicyState>,
-    /// Held while a generation is built and published: one is made from the one before.
-    applying: Mutex<()>,
     metrics: StoreMetrics,
     trigger: Option<ReloadTrigger>,
 }
@@ -98,18 +101,20 @@ struct Inner {
 pub struct PolicyStore(Arc<Inner>);
 
 impl PolicyStore {
-    /// Starts to follow `source` on the current runtime. The first generation comes shortly after.
+    /// Starts to follow `source`, and `endpoints` if there are any, on the current runtime. The first generation comes
+    /// shortly after.
     ///
     /// # Errors
     /// When the files cannot be watched at all; files with errors are no such case.
     pub fn start(
         source: DocumentSource,
+        endpoints: Option<Arc<dyn EndpointSource>>,
         context: ProxyContext,
         registry: &Registry,
     ) -> Result<Self, PolicyStoreError> {
         let watch = source.watch().map_err(PolicyStoreError::Watch)?;
         context.resolver.register(registry)?;
-        let store = Self::new(context, Some(watch.trigger()), registry)?;
+        let store = Self::new(context, endpoints, Some(watch.trigger()), registry)?;
         tokio::spawn(store.clone().follow(watch));
         tokio::spawn(store.clone().follow_names());
         Ok(store)
@@ -117,11 +122,12 @@ impl PolicyStore {
 
     /// A store that follows nothing and takes editions from [`Self::apply`] only.
     pub fn fixed(context: ProxyContext, registry: &Registry) -> Result<Self, PolicyStoreError> {
-        Self::new(context, None, registry)
+        Self::new(context, None, None, registry)
     }
 
     fn new(
         context: ProxyContext,
+        endpoints: Option<Arc<dyn EndpointSource>>,
         trigger: Option<ReloadTrigger>,
         registry: &Registry,
     ) -> Result<Self, PolicyStoreError> {
@@ -129,9 +135,9 @@ impl PolicyStore {
         let state = Published::new(PolicyState::default());
         Ok(Self(Arc::new(Inner {
             context,
-            loader: Mutex::default(),
+            building: Mutex::default(),
+            endpoints,
             state,
-            applying: Mutex::default(),
             metrics,
             trigger,
         })))
@@ -180,118 +186,6 @@ impl PolicyStore {
     /// For whom snapshots are built.
     pub fn context(&self) -> &ProxyContext {
         &self.0.context
-    }
-
-    /// Builds and publishes one edition. Whether it is in force now.
-    pub fn apply(&self, edition: Result<Edition, DocumentsError>) -> bool {
-        let inner = &*self.0;
-        let _applying = inner.applying.lock();
-        let before = self.state();
-        let previous = before.snapshot.as_deref();
-        let id = edition.as_ref().ok().map(|edition| edition.id);
-        match self.build(edition, previous) {
-            Ok((snapshot, edition)) => {
-                announce(&snapshot, previous);
-                inner.metrics.accepted(&snapshot);
-                inner
-                    .context
-                    .resolver
-                    .follow(snapshot.names.iter().cloned());
-                inner.state.store(Arc::new(PolicyState {
-                    snapshot: Some(Arc::new(snapshot)),
-                    edition: Some(Arc::new(edition)),
-                    rejected: None,
-                }));
-                true
-            }
-            Err(reason) => {
-                let rejection = Rejection {
-                    at: SystemTime::now(),
-                    edition: id,
-                    reason,
-                };
-                rejection.log(previous.map(|p| p.generation));
-                inner.metrics.rejected();
-                inner.state.store(Arc::new(PolicyState {
-                    snapshot: before.snapshot.clone(),
-                    edition: before.edition.clone(),
-                    rejected: Some(rejection),
-                }));
-                false
-            }
-        }
-    }
-
-    /// Builds the documents in force once more: something that they name has changed, as the addresses of a name.
-    fn rebuild(&self) {
-        let inner = &*self.0;
-        let _applying = inner.applying.lock();
-        let before = self.state();
-        let (Some(previous), Some(edition)) = (&before.snapshot, &before.edition) else {
-            return;
-        };
-        match self.build(Ok(Edition::clone(edition)), Some(previous)) {
-            Ok((snapshot, edition)) => {
-                tracing::debug!(generation = snapshot.generation, "endpoints moved");
-                inner.state.store(Arc::new(PolicyState {
-                    snapshot: Some(Arc::new(snapshot)),
-                    edition: Some(Arc::new(edition)),
-                    rejected: before.rejected.clone(),
-                }));
-            }
-            // The same documents were good; a file that they name is not any more.
-            Err(reason) => {
-                let rejection = Rejection {
-                    at: SystemTime::now(),
-                    edition: Some(edition.id),
-                    reason,
-                };
-                rejection.log(Some(previous.generation));
-            }
-        }
-    }
-
-    fn build(
-        &self,
-        edition: Result<Edition, DocumentsError>,
-        previous: Option<&Snapshot>,
-    ) -> Result<(Snapshot, Edition), RejectionReason> {
-        let edition = edition.map_err(RejectionReason::Unreadable)?;
-        if edition.files.is_empty() && previous.is_some_and(|p| p.documents > 0) {
-            return Err(RejectionReason::AllGone);
-        }
-        let inner = &*self.0;
-        let mut loader = inner.loader.lock();
-        match Snapshot::build(&mut loader, &edition.files, &inner.context, previous) {
-            Ok(snapshot) => Ok((snapshot, edition)),
-            Err(findings) => Err(RejectionReason::Invalid(findings.into())),
-        }
-    }
-
-    async fn follow(self, mut watch: DocumentWatch) {
-        while let Some(edition) = watch.next().await {
-            let store = self.clone();
-            // Compiling a large set takes milliseconds; it must not hold up connections.
-            if let Err(error) = tokio::task::spawn_blocking(move || store.apply(edition)).await {
-                tracing::error!(%error, "the policy documents could not be compiled");
-            }
-        }
-    }
-}
-
-impl PolicyStore {
-    /// Follows the names of endpoints: an address that comes or goes is an endpoint that comes or goes.
-    async fn follow_names(self) {
-        let mut changes = self.context().resolver.changes();
-        while changes.changed().await.is_ok() {
-            // Names that change together make one generation.
-            tokio::time::sleep(TOGETHER).await;
-            changes.mark_unchanged();
-            let store = self.clone();
-            if let Err(error) = tokio::task::spawn_blocking(move || store.rebuild()).await {
-                tracing::error!(%error, "the policy documents could not be compiled");
-            }
-        }
     }
 }
 

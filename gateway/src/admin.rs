@@ -9,7 +9,7 @@ use runtime::metrics::Metrics;
 use crate::status::StatusSources;
 
 /// The pages: `/metrics`, `/healthz/ready`, `/livez`, `/version`, `/status`, `/snapshot`,
-/// `/documents`, `/decisions`, `/rules`, `/explain`, `/logging`, and the actions
+/// `/documents`, `/registry`, `/decisions`, `/rules`, `/explain`, `/logging`, and the actions
 /// `/reload` and `/identity/renew`.
 pub(crate) fn pages(
     sources: &StatusSources,
@@ -21,6 +21,8 @@ pub(crate) fn pages(
     let lifecycle = lifecycle.clone();
     let keeper = sources.keeper.clone();
     let pages = dataplane::pages::add(Admin::builder(), &sources.policies);
+    let pages =
+        dataplane::registry::page::add(pages, &sources.policies, sources.watching.as_ref(), None);
     dataplane::decisions::add(pages, &sources.policies, &sources.decisions)
         .metrics(metrics)
         .readiness(sources.readiness.clone())

@@ -8,6 +8,7 @@ use std::time::Duration;
 use dataplane::config::{AuthorizationConfig, JwksConfig, PathConfig};
 use dataplane::decisions::{DecisionsConfig, DecisionsConfigError};
 use dataplane::forward::RetryConfig;
+use dataplane::registry::RegistryConfig;
 use identity::{SpiffeId, TrustDomain};
 use runtime::config::{ConfigDocument, ConfigError, resolve};
 use runtime::duration;
@@ -29,6 +30,9 @@ pub struct GatewayConfig {
     pub state_dir: PathBuf,
     /// Files and directories of documents.
     pub policies: Vec<PathBuf>,
+    /// The mesh's registry, if there is one.
+    #[serde(default)]
+    pub registry: Option<RegistryConfig>,
     /// The namespace of documents without one.
     pub default_namespace: String,
     /// The namespace whose policies hold everywhere.
@@ -243,6 +247,9 @@ pub enum GatewayConfigError {
     /// `decisions`.
     #[error(transparent)]
     Decisions(#[from] DecisionsConfigError),
+    /// `registry.register` is for workloads.
+    #[error("`registry.register` is for sidecars: a gateway is no endpoint of a service")]
+    Registers,
     /// A key has a value out of its range.
     #[error("`{key}` must not be {found}: {help}")]
     Range {
@@ -305,6 +312,13 @@ impl GatewayConfig {
                 help,
             })
         };
+        if self
+            .registry
+            .as_ref()
+            .is_some_and(|registry| registry.register.is_some())
+        {
+            return Err(GatewayConfigError::Registers);
+        }
         if self.listeners.is_empty() {
             return empty(
                 "listeners",

@@ -10,13 +10,15 @@ use dataplane::decisions::Decisions;
 use dataplane::ext_authz::ExtAuthz;
 use dataplane::forward::ForwardSettings;
 use dataplane::identity_status;
+use dataplane::registry::Watching;
 use dataplane::resolve::Resolver;
 use dataplane::tcp::Carrier;
 use dataplane::telemetry::{AccessLog, LogTarget, RequestMetrics, TcpMetrics};
 use dataplane::tokens::Tokens;
 use dataplane::upstream::Limits;
 use dataplane::{
-    Access, Forwarder, PolicyStore, ProxyContext, RateLimiter, Role, Router, Snapshot, Upstreams,
+    Access, EndpointSource, Forwarder, PolicyStore, ProxyContext, RateLimiter, Role, Router, Snapshot,
+    Upstreams,
 };
 use identity::keeper::{self, IdentityConfig, IdentityKeeper};
 use pingora::server::{ListenFds, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
@@ -107,8 +109,12 @@ impl GatewayService {
         let keeper = keeper::spawn(self.identity()?)?;
         follow_identity(&keeper, &readiness);
         identity_status::register(metrics.registry(), keeper.status())?;
+        let watching = self.watch(&keeper)?;
         let policies = PolicyStore::start(
             DocumentSource::new(self.config.policies.clone()),
+            watching
+                .clone()
+                .map(|watching| -> Arc<dyn EndpointSource> { Arc::new(watching) }),
             self.context(),
             metrics.registry(),
         )?;
@@ -133,6 +139,7 @@ impl GatewayService {
             credentials,
             authorization: self.config.authorization,
             listeners: Arc::clone(&listeners),
+            watching,
             decisions: decisions.clone(),
         };
         let mut ports = self.open_admin(&sources, metrics.clone(), &lifecycle)?;
@@ -203,6 +210,17 @@ impl GatewayService {
         access_log.flush(LAST_LINES);
         decisions.flush(LAST_LINES);
         Ok(())
+    }
+
+    /// Starts to follow the mesh's registry, if the process file names one.
+    fn watch(&self, keeper: &IdentityKeeper) -> anyhow::Result<Option<Watching>> {
+        let Some(registry) = &self.config.registry else {
+            return Ok(None);
+        };
+        let expected = registry
+            .expected(&self.config.trust_domain()?, &self.config.root_namespace)
+            .context("`registry.identity`")?;
+        Ok(Some(Watching::start(registry, expected, keeper.material())))
     }
 
     fn identity(&self) -> anyhow::Result<IdentityConfig> {

@@ -9,6 +9,7 @@ use dataplane::config::AuthorizationConfig;
 use dataplane::decisions::Decisions;
 use dataplane::identity_status::IdentityStatus;
 use dataplane::policy_store::PolicyStatus;
+use dataplane::registry::Watching;
 use identity::keeper::IdentityKeeper;
 use runtime::health::{Readiness, Waiting};
 use runtime::process::resident_memory;
@@ -28,6 +29,8 @@ pub(crate) struct StatusSources {
     pub(crate) authorization: AuthorizationConfig,
     /// By logical port; empty until they are bound.
     pub(crate) listeners: Arc<Published<BTreeMap<u16, SocketAddr>>>,
+    /// What is known of the mesh's registry, if there is one.
+    pub(crate) watching: Option<Watching>,
     /// For pages of their own.
     pub(crate) decisions: Decisions,
 }

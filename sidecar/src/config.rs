@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use dataplane::config::{AuthorizationConfig, JwksConfig, PathConfig};
 use dataplane::decisions::DecisionsConfig;
 use dataplane::forward::RetryConfig;
+use dataplane::registry::RegistryConfig;
 use dataplane::telemetry::LogTarget;
 use identity::keeper::IdentityConfig;
 use identity::{SpiffeId, TrustDomain};
@@ -33,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) identity: IdentityConfig,
     pub(crate) state_dir: PathBuf,
     pub(crate) policies: Vec<PathBuf>,
+    pub(crate) registry: Option<RegistryConfig>,
     pub(crate) inbound: Vec<Inbound>,
     pub(crate) outbound: Option<SocketAddr>,
     pub(crate) upstreams: Vec<Upstream>,
@@ -113,6 +115,7 @@ struct RawConfig {
     identity: RawIdentity,
     state_dir: PathBuf,
     policies: Vec<PathBuf>,
+    registry: Option<RegistryConfig>,
     default_namespace: Option<String>,
     #[serde(default = "root_namespace")]
     root_namespace: String,
@@ -271,6 +274,9 @@ impl Config {
             )?],
         };
         ports::check(&raw.inbound, &raw.upstreams, raw.probe.as_ref())?;
+        if let Some(registry) = &raw.registry {
+            crate::registration::check(registry, &raw.inbound)?;
+        }
         anyhow::ensure!(
             (8 * 1024..=1024 * 1024).contains(&raw.limits.header_bytes),
             "`limits.headerBytes` is `{}`, expected 8192 to 1048576",
@@ -319,6 +325,7 @@ impl Config {
                 .iter()
                 .map(|policies| resolve(path, policies))
                 .collect(),
+            registry: raw.registry,
             inbound: raw.inbound,
             outbound: raw.outbound.map(|outbound| outbound.listen),
             upstreams: raw.upstreams,

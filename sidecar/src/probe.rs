@@ -9,6 +9,8 @@ use runtime::health::{Readiness, Waiting};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::config::Config;
+
 /// How long the application may take to answer a probe.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -48,7 +50,16 @@ pub(crate) fn pages(readiness: Readiness, app: App) -> Admin {
 }
 
 impl App {
-    async fn ask(&self) -> Result<(), String> {
+    /// The application that a process file names.
+    pub(crate) fn of(config: &Config) -> Self {
+        Self {
+            address: config.probed().map(|port| port.app),
+            path: config.probe.as_ref().and_then(|probe| probe.path.clone()),
+        }
+    }
+
+    /// Whether it answers, or why not.
+    pub(crate) async fn ask(&self) -> Result<(), String> {
         let Some(address) = self.address else {
             return Ok(());
         };

@@ -11,6 +11,7 @@ use dataplane::decisions::Decisions;
 use dataplane::ext_authz::ExtAuthz;
 use dataplane::forward::ForwardSettings;
 use dataplane::identity_status;
+use dataplane::registry::{Registering, RegisteringStatus, Watching};
 use dataplane::tcp::Carrier;
 use dataplane::telemetry::{AccessLog, Party, RequestMetrics, TcpMetrics};
 use dataplane::tokens::Tokens;
@@ -31,11 +32,13 @@ use runtime::state_dir::StateDir;
 use tokio::sync::Semaphore;
 
 use crate::config::{AppProtocol, Config};
+use crate::discovery;
 use crate::http::HttpServer;
 use crate::inbound::Inbound;
 use crate::outbound::Outbound;
 use crate::probe;
 use crate::proxy::{Names, Proxy};
+use crate::registration;
 use crate::tcp::{TcpInbound, TcpOutbound};
 use crate::{accept, status};
 
@@ -55,6 +58,10 @@ pub(crate) struct Parts {
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) keeper: IdentityKeeper,
     pub(crate) readiness: Readiness,
+    /// What is known of the mesh's registry, if there is one.
+    pub(crate) watching: Option<Watching>,
+    /// Whether the workload is registered, if it is to be.
+    pub(crate) registering: Option<Arc<ArcSwap<RegisteringStatus>>>,
 }
 
 /// Runs the sidecar until it has drained.
@@ -67,10 +74,16 @@ pub(crate) async fn run(config: Config, log: LogHandle) -> anyhow::Result<()> {
     let listeners = Listeners::bind(&config, &state)?;
 
     let keeper = identity::keeper::spawn(config.identity.clone())?;
+    let watching = discovery::watch(&config, &keeper.material())?;
+    let proxy = build(&config, &keeper, watching.as_ref(), &metrics, &life)?;
+    let application = listeners.inbound_ports()?;
+    let registering = registration::start(&config, &application, &keeper.material(), &readiness)?;
     let parts = Parts {
-        proxy: Arc::new(build(&config, &keeper, &metrics, &life)?),
+        proxy: Arc::new(proxy),
         keeper,
         readiness,
+        watching,
+        registering: registering.as_ref().map(Registering::status),
     };
     follow_identity(&parts);
     follow_policy(&parts);
@@ -84,6 +97,9 @@ pub(crate) async fn run(config: Config, log: LogHandle) -> anyhow::Result<()> {
     );
 
     life.drain_begun().await;
+    if let Some(registering) = registering {
+        registering.leave().await;
+    }
     parts.proxy.forwarder.upstreams.close_idle();
     parts.proxy.access.providers.close_idle();
     parts.proxy.access.limits.close_idle();
@@ -99,6 +115,7 @@ pub(crate) async fn run(config: Config, log: LogHandle) -> anyhow::Result<()> {
 fn build(
     config: &Config,
     keeper: &IdentityKeeper,
+    watching: Option<&Watching>,
     metrics: &Metrics,
     life: &Lifecycle,
 ) -> anyhow::Result<Proxy> {
@@ -111,7 +128,7 @@ fn build(
     };
     let registry = metrics.registry();
     let documents = DocumentSource::new(config.policies.clone());
-    let store = PolicyStore::start(documents, context, registry)?;
+    let store = PolicyStore::start(documents, discovery::source(watching), context, registry)?;
     let requests = RequestMetrics::new(registry, RequestMetrics::DEFAULT_MAX_SERIES)?;
     let tcp = TcpMetrics::new(registry, &requests, RequestMetrics::DEFAULT_MAX_SERIES)?;
     let access_log = AccessLog::start(config.access_log.clone(), registry)?;
@@ -260,6 +277,12 @@ fn admin(parts: &Parts, metrics: Metrics, log: LogHandle) -> Admin {
     let keeper = parts.keeper.clone();
     let store = parts.proxy.store.clone();
     let pages = dataplane::pages::add(Admin::builder(), &store);
+    let pages = dataplane::registry::page::add(
+        pages,
+        &store,
+        parts.watching.as_ref(),
+        parts.registering.clone(),
+    );
     dataplane::decisions::add(pages, &store, &parts.proxy.access.decisions)
         .metrics(metrics)
         .readiness(parts.readiness.clone())
@@ -329,6 +352,11 @@ impl Listeners {
         Ok(listeners)
     }
 
+    /// Where the workload's ports really listen, in the order of the configuration.
+    fn inbound_ports(&self) -> std::io::Result<Vec<SocketAddr>> {
+        self.inbound.iter().map(TcpListener::local_addr).collect()
+    }
+
     /// Starts a task per listener.
     fn open(self, config: &Config, parts: &Parts, admin: Admin) {
         let life = &parts.proxy.life;
@@ -382,11 +410,7 @@ impl Listeners {
             spawn("outbound", when_ready(&parts.readiness, accepting));
         }
         if let Some(listener) = self.probe {
-            let app = probe::App {
-                address: config.probed().map(|port| port.app),
-                path: config.probe.as_ref().and_then(|probe| probe.path.clone()),
-            };
-            let pages = probe::pages(parts.readiness.clone(), app);
+            let pages = probe::pages(parts.readiness.clone(), probe::App::of(config));
             // Health and admin are served to the very end: a drain is watched there.
             spawn("probe", pages.serve(listener, std::future::pending()));
         }

@@ -169,7 +169,7 @@ async fn serve(args: &Serve, context: ProxyContext) -> Result<(), Failure> {
     let registry = metrics.registry();
     let sources = args.policies.iter().chain(&args.mesh_config).cloned();
     let source = DocumentSource::new(sources.collect());
-    let store = PolicyStore::start(source, context, registry)
+    let store = PolicyStore::start(source, None, context, registry)
         .context(|| "cannot follow the policies".to_owned())?;
     follow_reloads(&life, &store);
     let access = access(args, &store, registry)?;

@@ -220,7 +220,7 @@ impl<'a> Desk<'a> {
     fn put(&mut self, wanted: &Wanted) -> Result<Change, Failure> {
         let identity = wanted.identity.clone();
         let Some(standing) = self.known.get(&identity) else {
-            let [root, _] = self.readers.roots(self.dir);
+            let root = self.readers.own(self.dir);
             let file = root.join(APPLIED).join(file_name(&identity));
             let texts = self.new.entry(file.clone()).or_default();
             texts.push(wanted.text.clone());
@@ -268,9 +268,9 @@ impl<'a> Desk<'a> {
 
     /// The lines of a document that may be changed.
     fn editable(&self, standing: &RawDocument) -> Result<raw::Extent, Failure> {
-        let [_, generated] = self.readers.roots(self.dir);
         let identity = standing.identity(DEFAULT_NAMESPACE);
-        if Path::new(&*standing.at.file).starts_with(generated) {
+        let generated = self.readers.generated(self.dir);
+        if generated.is_some_and(|root| Path::new(&*standing.at.file).starts_with(root)) {
             return Err(Failure::new(format!(
                 "{identity} is written by `portcullis up` and `run` themselves ({})",
                 standing.at

@@ -47,7 +47,7 @@ pub(super) enum State {
 
 /// Asks until every reader of these sets has what stands on the disk, one of them refuses it, or time is over.
 ///
-/// Others may write to the directories too (`run` declares endpoints), so what stands on the disk is read again each time.
+/// Others may write to the directories too (`run` writes registration entries), so what stands on the disk is read again each time.
 pub(super) async fn until_in_force(
     dir: &MeshDir,
     readers: &[Readers],

@@ -54,11 +54,7 @@ impl Written {
     /// everything then.
     pub(super) fn write(dir: &MeshDir, plan: &Plan) -> Result<Self, Failure> {
         let mut written = Self { files: Vec::new() };
-        let roots: Vec<PathBuf> = plan
-            .sets
-            .iter()
-            .map(|set| set.readers.roots(dir)[0].clone())
-            .collect();
+        let roots: Vec<PathBuf> = plan.sets.iter().map(|set| set.readers.own(dir)).collect();
         let _hold = Hold::take(&roots)?;
         let outcome = written.write_all(dir, plan);
         if outcome.is_err() {
@@ -91,7 +87,7 @@ impl Written {
 
     /// Puts everything back as it was; names the files that somebody else has changed since.
     pub(super) fn roll_back(&self, dir: &MeshDir) -> Result<Vec<String>, Failure> {
-        let roots = Readers::ALL.map(|readers| readers.roots(dir)[0].clone());
+        let roots = Readers::ALL.map(|readers| readers.own(dir));
         let _hold = Hold::take(&roots)?;
         let left = self.restore();
         Ok(left

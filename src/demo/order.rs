@@ -1,4 +1,5 @@
-//! order-service: orders whose products it asks product-service for, by plain HTTP to the service's name.
+//! order-service: orders, for which it asks product-service, inventory-service and payment-service by plain HTTP to their
+//! names.
 
 use std::net::SocketAddr;
 
@@ -23,6 +24,13 @@ struct OrderList<'a> {
     service: &'static str,
     version: &'a str,
     orders: Vec<Order>,
+    /// As payment-service gave them, with the version that answered.
+    payments: serde_json::Value,
+}
+
+/// The numbers of the orders that there are.
+pub(super) fn known() -> impl Iterator<Item = &'static str> {
+    ORDERS.into_iter().map(|(id, ..)| id)
 }
 
 /// What `POST /api/orders` takes.
@@ -57,28 +65,7 @@ impl OrderService {
         inbound: &HeaderMap,
     ) -> Result<Order, Answer> {
         let path = format!("/api/products/{product}");
-        let (status, body) = self
-            .outbound
-            .get("product-service", &path, inbound)
-            .await
-            .map_err(|error| problem(StatusCode::BAD_GATEWAY, &error))?;
-        if status != StatusCode::OK {
-            let text = String::from_utf8_lossy(&body);
-            // A service that is away or slow is so for our caller too.
-            let ours = if status.is_server_error() {
-                status
-            } else {
-                StatusCode::BAD_GATEWAY
-            };
-            let message = format!("product-service answered {status}: {}", text.trim());
-            return Err(problem(ours, &message));
-        }
-        let product: serde_json::Value = serde_json::from_slice(&body).map_err(|error| {
-            problem(
-                StatusCode::BAD_GATEWAY,
-                &format!("product-service sent no product: {error}"),
-            )
-        })?;
+        let product = self.ask("product-service", &path, inbound).await?;
         let price = product
             .get("price")
             .and_then(serde_json::Value::as_f64)
@@ -92,7 +79,36 @@ impl OrderService {
         })
     }
 
-    /// Prices an order; the demo's order book is not written to.
+    /// What a service answers to a GET, as JSON.
+    async fn ask(
+        &self,
+        service: &str,
+        path: &str,
+        inbound: &HeaderMap,
+    ) -> Result<serde_json::Value, Answer> {
+        let (status, body) = self
+            .outbound
+            .get(service, path, inbound)
+            .await
+            .map_err(|error| problem(StatusCode::BAD_GATEWAY, &error))?;
+        if status != StatusCode::OK {
+            let text = String::from_utf8_lossy(&body);
+            // A service that is away or slow is so for our caller too.
+            let ours = if status.is_server_error() {
+                status
+            } else {
+                StatusCode::BAD_GATEWAY
+            };
+            let message = format!("{service} answered {status}: {}", text.trim());
+            return Err(problem(ours, &message));
+        }
+        serde_json::from_slice(&body).map_err(|error| {
+            let message = format!("{service} sent no JSON: {error}");
+            problem(StatusCode::BAD_GATEWAY, &message)
+        })
+    }
+
+    /// Prices an order of something that is in stock; the demo's order book is not written to.
     async fn place(&self, body: &[u8], inbound: &HeaderMap) -> Answer {
         let order: NewOrder = match serde_json::from_slice(body) {
             Ok(order) => order,
@@ -107,16 +123,33 @@ impl OrderService {
         {
             return problem(StatusCode::BAD_REQUEST, "productId is letters and digits");
         }
-        match self
-            .order(("1004", &order.product_id, order.quantity), inbound)
-            .await
-        {
+        let NewOrder {
+            product_id,
+            quantity,
+        } = &order;
+        let stock = format!("/api/inventory/check?product={product_id}&quantity={quantity}");
+        let placed = async {
+            let stock = self.ask("inventory-service", &stock, inbound).await?;
+            if stock.get("available") != Some(&true.into()) {
+                let message = "there is not enough of it in stock";
+                return Err(problem(StatusCode::CONFLICT, message));
+            }
+            let order = self.order(("1004", product_id, *quantity), inbound).await?;
+            self.ask("payment-service", "/api/payments/1004", inbound)
+                .await?;
+            Ok(order)
+        };
+        match placed.await {
             Ok(order) => json(StatusCode::CREATED, &order),
             Err(answer) => answer,
         }
     }
 
     async fn list(&self, inbound: &HeaderMap) -> Answer {
+        let payments = match self.ask("payment-service", "/api/payments", inbound).await {
+            Ok(page) => page.get("payments").cloned().unwrap_or_default(),
+            Err(answer) => return answer,
+        };
         let mut orders = Vec::with_capacity(ORDERS.len());
         for order in ORDERS {
             match self.order(order, inbound).await {
@@ -130,6 +163,7 @@ impl OrderService {
                 service: self.name(),
                 version: &self.version,
                 orders,
+                payments,
             },
         )
     }

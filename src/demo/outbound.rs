@@ -17,7 +17,9 @@ const MOST_IDLE: usize = 64;
 const LARGEST: usize = 1 << 20;
 
 /// What a service hands on from the request it is answering, so that traces and canaries hold together.
-const HANDED_ON: [&str; 8] = [
+const HANDED_ON: [&str; 9] = [
+    // The time that is left of the request: what it calls belongs to the same deadline.
+    "x-envoy-expected-rq-timeout-ms",
     "x-request-id",
     "traceparent",
     "tracestate",

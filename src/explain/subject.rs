@@ -16,6 +16,7 @@ use crate::directory::MeshDir;
 use crate::exit::Failure;
 use crate::inputs;
 use crate::mesh_set::{Readers, edge, mesh};
+use crate::services;
 use crate::terminal;
 
 /// Who is called, and by which policies it judges.
@@ -29,7 +30,10 @@ pub(crate) struct Subject {
 impl Subject {
     /// Reads the documents that are named, or the mesh's, and compiles the policies of the workload that is called.
     pub(crate) fn read(dir: &Dir, request: &Request) -> Result<Self, Failure> {
-        let files = inputs::read(&paths(dir, &request.files)?)?;
+        let mut files = inputs::read(&paths(dir, &request.files)?)?;
+        if request.files.is_empty() {
+            files = services::with_registered(&MeshDir::resolve(dir)?, files);
+        }
         let mut checked = checked::check(&mut Loader::default(), &files, &mesh());
         // A service that is declared elsewhere changes nothing about who may.
         checked

@@ -1,6 +1,5 @@
-//! What the mesh is told about a program: its identity, its service and where it is.
+//! What the mesh is told about a program: its name, its identity, its labels and its port.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -8,10 +7,10 @@ use tokio::time::sleep;
 
 use super::leftovers;
 use crate::cli::Run;
-use crate::directory::{MeshDir, remove_file, write_whole};
-use crate::endpoints::{self, Instance};
+use crate::directory::{MeshDir, write_whole};
+use crate::entries;
 use crate::exit::{Context as _, Failure};
-use crate::names::{DEFAULT_NAMESPACE, Label, check_label};
+use crate::names::{Label, check_label};
 use crate::ports::loopback;
 use crate::terminal;
 
@@ -77,28 +76,21 @@ impl Declaration {
         })
     }
 
-    /// Writes the registration entry, and declares the service if the program has a port.
+    /// Writes the entry by which the CA knows the identity.
     pub(crate) fn register(&self, dir: &MeshDir, id: &str) -> Result<(), Failure> {
-        let entry = endpoints::registration(&self.name, &self.namespace, id);
+        let entry = entries::entry(&self.name, &self.namespace, id);
         let path = leftovers::entry_file(dir, &self.name);
-        write_whole(&path, &endpoints::file(&origin(), &[entry]))
-            .context(|| format!("cannot write `{}`", path.display()))?;
-        if self.port.is_some() {
-            self.write_endpoints(dir, None)
-        } else {
-            Ok(())
-        }
+        let origin = format!("Written by `portcullis run` (pid {})", std::process::id());
+        write_whole(&path, &entries::file(&origin, &entry))
+            .map(drop)
+            .context(|| format!("cannot write `{}`", path.display()))
     }
 
-    /// Puts the program among the endpoints as soon as something listens on its port.
-    pub(crate) async fn publish_when_listening(
-        &self,
-        dir: &MeshDir,
-        inbound: Option<SocketAddr>,
-        quiet: bool,
-    ) -> Result<(), Failure> {
-        let (Some(port), Some(inbound)) = (self.port, inbound) else {
-            return Ok(());
+    /// Waits until something listens on the program's port, which is when its sidecar lets it join its service; says so if
+    /// that takes long.
+    pub(crate) async fn until_listening(&self, quiet: bool) {
+        let Some(port) = self.port else {
+            return;
         };
         let mut waited = Duration::ZERO;
         while TcpStream::connect(loopback(port)).await.is_err() {
@@ -112,75 +104,5 @@ impl Declaration {
                 ));
             }
         }
-        self.write_endpoints(dir, Some(inbound))
     }
-
-    /// Takes the program out of the endpoints, so that nobody is sent to it any more.
-    pub(crate) fn withdraw(&self, dir: &MeshDir) {
-        if let Err(error) = remove_file(&leftovers::endpoints_file(dir, &self.name)) {
-            terminal::note(format_args!(
-                "portcullis: cannot withdraw {}: {error}",
-                self.name
-            ));
-        }
-    }
-
-    fn write_endpoints(&self, dir: &MeshDir, inbound: Option<SocketAddr>) -> Result<(), Failure> {
-        let mut documents = Vec::new();
-        let app = self.labels.iter().find(|label| label.key == "app");
-        if let Some(app) = app.filter(|app| check_label("app", &app.value).is_ok())
-            && !declared_elsewhere(dir, &self.name, &app.value, &self.namespace)
-        {
-            documents.push(endpoints::service(&app.value, &self.namespace));
-        }
-        if let Some(address) = inbound {
-            let instance = Instance {
-                name: &self.name,
-                namespace: &self.namespace,
-                service_account: &self.service_account,
-                labels: &self.labels,
-                address,
-            };
-            documents.push(instance.document());
-        }
-        let path = leftovers::endpoints_file(dir, &self.name);
-        let written = if documents.is_empty() {
-            remove_file(&path)
-        } else {
-            write_whole(&path, &endpoints::file(&origin(), &documents)).map(drop)
-        };
-        written.context(|| format!("cannot write `{}`", path.display()))
-    }
-}
-
-fn origin() -> String {
-    format!("Written by `portcullis run` (pid {})", std::process::id())
-}
-
-/// Whether a document other than this run's own makes `app` a service already.
-fn declared_elsewhere(dir: &MeshDir, run: &str, app: &str, namespace: &str) -> bool {
-    use policies::mesh::Mesh;
-    let own = leftovers::endpoints_file(dir, run);
-    let source = runtime::documents::DocumentSource::new(vec![dir.policies(), dir.endpoints()]);
-    let Ok(files) = source.read_all() else {
-        return false;
-    };
-    let own = own.to_string_lossy();
-    let others: Vec<_> = files
-        .into_iter()
-        .filter(|file| *file.name != *own)
-        .collect();
-    let mesh = Mesh {
-        default_namespace: DEFAULT_NAMESPACE.to_owned(),
-        ..Mesh::default()
-    };
-    let loaded = policies::load::load(&others, &mesh);
-    let host = format!("{app}.{namespace}.svc.cluster.local");
-    loaded.documents.service_entries.iter().any(|entry| {
-        entry.meta.namespace == namespace
-            && entry
-                .hosts
-                .iter()
-                .any(|found| found.value == host || found.value == app)
-    })
 }

@@ -33,14 +33,8 @@ fn take_back(dir: &MeshDir, name: &str) -> std::io::Result<()> {
 
 /// Removes a run's documents first, so that nobody is sent to it, then its directory.
 pub(crate) fn remove(dir: &MeshDir, name: &str, home: &Path) -> std::io::Result<()> {
-    remove_file(&endpoints_file(dir, name))?;
     remove_file(&entry_file(dir, name))?;
     fs::remove_dir_all(home)
-}
-
-/// The file with a run's endpoint documents.
-pub(crate) fn endpoints_file(dir: &MeshDir, name: &str) -> PathBuf {
-    dir.endpoints().join(format!("run-{name}.yaml"))
 }
 
 /// The file with a run's registration entry.
@@ -62,12 +56,7 @@ mod tests {
             dir: Some(temp.path().to_owned()),
         })
         .unwrap();
-        for path in [
-            dir.endpoints(),
-            dir.run_entries(),
-            dir.run("alive"),
-            dir.run("dead"),
-        ] {
+        for path in [dir.run_entries(), dir.run("alive"), dir.run("dead")] {
             private_dir(&path).unwrap();
         }
         let lock = |name| Lock::take(&lock::path_in(&dir.run(name), "run")).unwrap();
@@ -80,10 +69,9 @@ mod tests {
         drop(dead);
         fs::write(entry_file(&dir, "alive"), "").unwrap();
         fs::write(entry_file(&dir, "dead"), "").unwrap();
-        fs::write(endpoints_file(&dir, "dead"), "").unwrap();
         assert_eq!(sweep(&dir), ["dead"]);
         assert!(entry_file(&dir, "alive").exists() && dir.run("alive").exists());
-        assert!(!entry_file(&dir, "dead").exists() && !endpoints_file(&dir, "dead").exists());
+        assert!(!entry_file(&dir, "dead").exists());
         assert!(!dir.run("dead").exists());
     }
 }

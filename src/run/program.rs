@@ -104,15 +104,15 @@ impl Program {
         Ok(Self { child, signals })
     }
 
-    /// Waits for the program, handing on signals, while `published` puts it among the endpoints.
+    /// Waits for the program, handing on signals, while `listening` looks whether it serves.
     pub(crate) async fn until_end(
         &mut self,
         dir: &MeshDir,
         sidecar: &mut Sidecar,
-        published: impl Future<Output = Result<(), Failure>>,
+        listening: impl Future<Output = ()>,
     ) -> Result<End, Failure> {
-        tokio::pin!(published);
-        let mut publishing = true;
+        tokio::pin!(listening);
+        let mut waiting = true;
         loop {
             tokio::select! {
                 status = self.child.wait() => {
@@ -120,10 +120,7 @@ impl Program {
                     return Ok(End::Program(code(status)));
                 }
                 signal = self.signals.next() => send(&self.child, signal),
-                outcome = &mut published, if publishing => {
-                    publishing = false;
-                    outcome?;
-                }
+                () = &mut listening, if waiting => waiting = false,
                 how = sidecar.died() => return Ok(End::SidecarDied(how)),
                 () = until_mesh_stops(dir) => return Ok(End::MeshStopped),
             }

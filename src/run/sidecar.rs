@@ -15,7 +15,7 @@ use crate::directory::{MeshDir, private_dir, write_whole};
 use crate::exit::{Context as _, Failure};
 use crate::parent;
 use crate::ports::{self, FreePorts, loopback};
-use crate::process_files::{self, Inbound, SidecarFile};
+use crate::process_files::{self, Centre, Inbound, SidecarFile};
 use crate::up::logs::tail;
 use crate::up::part::append_to;
 use crate::up::supervisor::send;
@@ -31,14 +31,11 @@ pub(crate) struct Sidecar {
     child: Child,
     home: PathBuf,
     log: PathBuf,
-    workload_port: Option<u16>,
 }
 
 /// Where a sidecar listens.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SidecarPorts {
-    /// For other workloads, if the program serves.
-    pub(crate) inbound: Option<SocketAddr>,
     /// For the program.
     pub(crate) outbound: SocketAddr,
 }
@@ -48,7 +45,7 @@ impl Sidecar {
     pub(crate) fn start(
         dir: &MeshDir,
         declaration: &Declaration,
-        ca: SocketAddr,
+        centre: Centre,
         token: &str,
     ) -> Result<Self, Failure> {
         let home = dir.run(&declaration.name);
@@ -71,7 +68,7 @@ impl Sidecar {
                 namespace: &declaration.namespace,
                 service_account: &declaration.service_account,
                 labels: &declaration.labels,
-                ca,
+                centre,
                 inbound,
                 outbound: free.pick(None)?,
             });
@@ -90,18 +87,12 @@ impl Sidecar {
                 .spawn()
         };
         let child = start().context(|| "cannot start the sidecar".to_owned())?;
-        Ok(Self {
-            child,
-            home,
-            log,
-            workload_port: declaration.port,
-        })
+        Ok(Self { child, home, log })
     }
 
     /// Waits until it has a certificate and policies, and tells where it listens.
     pub(crate) async fn ready(&mut self) -> Result<SidecarPorts, Failure> {
         let state = self.home.join("state");
-        let port = self.workload_port;
         let ready = async {
             loop {
                 if let Some(ports) = ports::published(&state)
@@ -112,9 +103,7 @@ impl Sidecar {
                     && let Some(ports) = ports::published(&state)
                     && let Some(outbound) = ports.get("outbound")
                 {
-                    let inbound = port.and_then(|port| ports.get(&format!("inbound:{port}")));
                     return SidecarPorts {
-                        inbound: inbound.copied(),
                         outbound: *outbound,
                     };
                 }

@@ -31,6 +31,10 @@ pub(crate) fn ready(part: &Part, record: &PartRecord, plan: &Plan) {
                 format_args!("cluster.local, signs at {at}"),
             );
         }
+        Kind::Registry => {
+            let at = port("grpc").map(ToString::to_string).unwrap_or_default();
+            marked(Mark::Good, name, format_args!("workloads register at {at}"));
+        }
         Kind::Gateway => {
             let mut urls = Vec::new();
             let mut moved = Vec::new();
@@ -61,10 +65,8 @@ pub(crate) fn ready(part: &Part, record: &PartRecord, plan: &Plan) {
             let text = format!("mTLS in at {inbound}, out by {}", at("outbound"));
             marked(Mark::Good, name, text);
         }
-        Kind::App => {
-            let at = port("http").map(ToString::to_string).unwrap_or_default();
-            marked(Mark::Good, name, format_args!("plain HTTP at {at}"));
-        }
+        // One line a workload is enough.
+        Kind::App => {}
     }
 }
 
@@ -110,6 +112,7 @@ pub(crate) fn complete(dir: &MeshDir, record: &Record, took: Duration) {
     line(format_args!(
         "  {me} run{flag} --name billing --port 9000 -- python3 app.py"
     ));
+    line(format_args!("  {me} services{flag}"));
     line(format_args!("  {me} status{flag}"));
     line("");
     line(format_args!(
@@ -168,7 +171,7 @@ pub(crate) fn trouble(name: &str, what: &str) {
 /// The mesh begins to stop.
 pub(crate) fn stopping() {
     line("");
-    line("Stopping: gateway, sidecars, services, CA. Ctrl-C again stops at once.");
+    line("Stopping: gateway, sidecars, services, registry, CA. Ctrl-C again stops at once.");
 }
 
 /// The mesh has stopped.

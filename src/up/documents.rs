@@ -40,6 +40,14 @@ const DEMO_POLICIES: &[(&str, &str)] = &[
         "authorization.yaml",
         include_str!("../../deploy/demo/policies/authorization.yaml"),
     ),
+    (
+        "resilience-policies/circuit-breaker.yaml",
+        include_str!("../../deploy/demo/policies/resilience-policies/circuit-breaker.yaml"),
+    ),
+    (
+        "resilience-policies/retry-timeout.yaml",
+        include_str!("../../deploy/demo/policies/resilience-policies/retry-timeout.yaml"),
+    ),
 ];
 const DEMO_ENTRIES: &[(&str, &str)] = &[(
     "services.yaml",
@@ -59,9 +67,9 @@ pub(crate) enum Demo {
 pub(crate) fn lay_out(dir: &MeshDir, demo: Demo) -> Result<(), Failure> {
     let ours = [
         dir.ca(),
+        dir.registry(),
         dir.gateway(),
         dir.runs(),
-        dir.endpoints(),
         dir.run_entries(),
         dir.logs(),
     ];
@@ -92,7 +100,11 @@ fn copy_once(target: &Path, files: &[(&str, &str)]) -> Result<(), Failure> {
         }
         private_dir(new)?;
         for (name, text) in files {
-            directory::write_whole(&new.join(name), text)?;
+            let path = new.join(name);
+            if let Some(parent) = path.parent() {
+                private_dir(parent)?;
+            }
+            directory::write_whole(&path, text)?;
         }
         fs::rename(new, target)
     };
@@ -107,25 +119,9 @@ mod tests {
     #[test]
     fn the_documents_load_without_a_word() {
         use policies::source::SourceFile;
-        let instance = crate::endpoints::Instance {
-            name: "billing-2",
-            namespace: "my-app",
-            service_account: "billing",
-            labels: &["app=billing".parse().unwrap()],
-            address: crate::ports::loopback(9_000),
-        };
-        let generated = crate::endpoints::file(
-            "Written by a test",
-            &[
-                crate::endpoints::service("billing", "my-app"),
-                instance.document(),
-                crate::endpoints::registration(
-                    "billing",
-                    "my-app",
-                    "spiffe://cluster.local/ns/my-app/sa/billing",
-                ),
-            ],
-        );
+        let id = "spiffe://cluster.local/ns/my-app/sa/billing";
+        let entry = crate::entries::entry("billing", "my-app", id);
+        let generated = crate::entries::file("Written by a test", &entry);
         let embedded = [MESH_POLICIES, MESH_ENTRIES, DEMO_POLICIES, DEMO_ENTRIES].concat();
         let files: Vec<SourceFile> = embedded
             .into_iter()
@@ -138,8 +134,8 @@ mod tests {
         let loaded = policies::load::load(&files, &policies::mesh::Mesh::default());
         let words: Vec<String> = loaded.diagnostics.iter().map(ToString::to_string).collect();
         assert!(words.is_empty(), "{}", words.join("\n"));
-        assert_eq!(loaded.documents.virtual_services.len(), 2);
-        assert_eq!(loaded.documents.service_entries.len(), 3);
+        assert_eq!(loaded.documents.virtual_services.len(), 6);
+        assert_eq!(loaded.documents.service_entries.len(), 5);
     }
 
     #[test]

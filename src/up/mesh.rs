@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::announce;
+use super::complete;
 use super::documents::{self, Demo};
 use super::logs;
 use super::part::Part;
@@ -25,6 +26,8 @@ use crate::run::leftovers;
 
 /// A part that dies this often before it was ever ready will not become ready.
 const HOPELESS: u32 = 4;
+/// How often a mesh that starts is asked whether everybody knows everybody.
+const LOOK: Duration = Duration::from_millis(50);
 /// How often leftovers are swept and logs bounded.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// When somebody who waits is told what for.
@@ -100,11 +103,14 @@ impl Mesh<'_> {
         self.add(self.plan.ca());
         let mut tick = interval(HOUSEKEEPING);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = signals.next() => return Ok(()),
                 Some(event) = happened.recv() => self.on(event).await?,
                 _ = tick.tick() => self.keep_house().await,
+                _ = look.tick(), if !self.complete => self.look_whether_complete().await?,
             }
         }
     }
@@ -205,9 +211,20 @@ impl Mesh<'_> {
             // A supervisor ends only when the whole mesh stops.
             running.orders.send(Order::Restart).ok();
         }
-        if !self.complete && self.parts.iter().all(|running| running.record.ready) {
+        Ok(())
+    }
+
+    /// The mesh is complete when every part is ready and every proxy knows every workload.
+    async fn look_whether_complete(&mut self) -> Result<(), Failure> {
+        let ready = self.parts.iter().all(|running| running.record.ready);
+        // The CA alone is no mesh.
+        if !ready || self.parts.len() < 2 {
+            return Ok(());
+        }
+        if complete::is_known(&self.record(), &self.plan.workloads()).await {
             self.complete = true;
             announce::complete(self.dir, &self.record(), self.started.elapsed());
+            self.write_record()?;
         }
         Ok(())
     }
@@ -239,13 +256,23 @@ impl Mesh<'_> {
             for running in self.parts.iter().filter(|running| !running.record.ready) {
                 announce::waiting(&running.part).await;
             }
+            if self.parts.iter().all(|running| running.record.ready) {
+                let what = "not every workload is registered and known to every proxy yet";
+                announce::trouble("registry", what);
+            }
         }
     }
 
     /// Gateway first, so that no request is lost; the CA last, as everybody may need it.
     async fn stop(&mut self, signals: &mut Signals) {
         announce::stopping();
-        for kind in [Kind::Gateway, Kind::Sidecar, Kind::App, Kind::Ca] {
+        for kind in [
+            Kind::Gateway,
+            Kind::Sidecar,
+            Kind::App,
+            Kind::Registry,
+            Kind::Ca,
+        ] {
             for running in self
                 .parts
                 .iter()

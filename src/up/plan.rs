@@ -9,10 +9,9 @@ use super::documents::Demo;
 use super::part::Part;
 use crate::cli::Up;
 use crate::directory::{MeshDir, private_dir, write_whole};
-use crate::endpoints::{self, Instance};
 use crate::names::{DEFAULT_NAMESPACE, Label};
 use crate::ports::{self, FreePorts, Ports, loopback};
-use crate::process_files::{self, Inbound, SidecarFile};
+use crate::process_files::{self, Centre, Inbound, SidecarFile};
 use crate::record::Kind;
 
 /// The port that every demo service is known by in its workload, whatever it really listens on.
@@ -31,10 +30,18 @@ struct Workload {
     outbound: SocketAddr,
 }
 
-const DEMO: [(&str, &str, &str); 3] = [
+/// Name, service and version of each instance of the demo.
+const DEMO: [(&str, &str, &str); 10] = [
     ("product-service-v1", "product-service", "v1"),
     ("product-service-v2", "product-service", "v2"),
     ("order-service", "order-service", "v1"),
+    ("order-service-2", "order-service", "v1"),
+    ("catalog-service", "catalog-service", "v1"),
+    ("catalog-service-2", "catalog-service", "v1"),
+    ("payment-service", "payment-service", "v1"),
+    ("payment-service-2", "payment-service", "v1"),
+    ("inventory-service", "inventory-service", "v1"),
+    ("inventory-service-2", "inventory-service", "v1"),
 ];
 
 /// The name of a workload's sidecar among the parts.
@@ -46,7 +53,7 @@ fn sidecar_of(workload: &str) -> String {
 #[derive(Debug)]
 pub(crate) struct Plan {
     dir: MeshDir,
-    ca: SocketAddr,
+    centre: Centre,
     /// What was asked for, and what the gateway got: it keeps that when it is started again.
     wishes: [(u16, SocketAddr); 2],
     http: SocketAddr,
@@ -61,7 +68,10 @@ impl Plan {
         let last = |home: PathBuf, name: &str| {
             ports::published(&home.join("state")).and_then(|ports| ports.get(name).copied())
         };
-        let ca = free.pick(last(dir.ca(), "grpc"))?;
+        let centre = Centre {
+            ca: free.pick(last(dir.ca(), "grpc"))?,
+            registry: free.pick(last(dir.registry(), "grpc"))?,
+        };
         let mut workloads = Vec::new();
         for (name, app, version) in DEMO.into_iter().filter(|_| demo == Demo::With) {
             let home = dir.workload(name);
@@ -84,7 +94,7 @@ impl Plan {
         let (http, https) = (loopback(args.http), loopback(args.https));
         Ok(Self {
             dir: dir.clone(),
-            ca,
+            centre,
             wishes: [(80, http), (443, https)],
             http,
             https,
@@ -106,13 +116,13 @@ impl Plan {
     /// Everything that needs the CA.
     pub(crate) fn others(&self) -> Vec<Part> {
         let (dir, logs) = (&self.dir, self.dir.logs());
-        let mut parts = vec![Part::program(
-            "gateway",
-            "gateway".to_owned(),
-            Kind::Gateway,
-            &dir.gateway(),
-            &logs,
-        )];
+        let program = |verb: &str, kind, home: PathBuf| {
+            Part::program(verb, verb.to_owned(), kind, &home, &logs)
+        };
+        let mut parts = vec![
+            program("registry", Kind::Registry, dir.registry()),
+            program("gateway", Kind::Gateway, dir.gateway()),
+        ];
         for workload in &self.workloads {
             let name = sidecar_of(workload.name);
             let home = dir.workload(workload.name);
@@ -132,7 +142,10 @@ impl Plan {
 
     /// The name of each process that enrols, and the file in which it looks for its join token.
     pub(crate) fn enrolments(&self) -> Vec<(&'static str, PathBuf)> {
-        let mut all = vec![("gateway", self.dir.gateway())];
+        let mut all = vec![
+            ("registry", self.dir.registry()),
+            ("gateway", self.dir.gateway()),
+        ];
         all.extend(
             self.workloads
                 .iter()
@@ -148,39 +161,54 @@ impl Plan {
         self.wishes
     }
 
-    /// Writes the configuration of every process and the endpoint documents; unchanged files stay as they are.
+    /// The names of the workloads that have to be registered before the mesh is complete.
+    pub(crate) fn workloads(&self) -> Vec<&'static str> {
+        self.workloads
+            .iter()
+            .map(|workload| workload.name)
+            .collect()
+    }
+
+    /// Writes the configuration of every process; unchanged files stay as they are.
     pub(crate) fn write(&self) -> io::Result<()> {
         let dir = &self.dir;
         private_dir(&dir.gateway().join("credentials"))?;
-        write_whole(&dir.ca().join("ca.yaml"), &process_files::ca(self.ca))?;
-        let gateway = process_files::gateway(self.ca, self.http, self.https);
+        write_whole(
+            &dir.ca().join("ca.yaml"),
+            &process_files::ca(self.centre.ca),
+        )?;
+        let registry = process_files::registry(self.centre.ca, self.centre.registry);
+        write_whole(&dir.registry().join("registry.yaml"), &registry)?;
+        let gateway = process_files::gateway(self.centre, self.http, self.https);
         write_whole(&dir.gateway().join("gateway.yaml"), &gateway)?;
         for workload in &self.workloads {
             let home = dir.workload(workload.name);
             private_dir(&home)?;
-            write_whole(&home.join("sidecar.yaml"), &workload.file(self.ca))?;
+            write_whole(&home.join("sidecar.yaml"), &workload.file(self.centre))?;
         }
-        let documents: Vec<String> = self.workloads.iter().map(Workload::document).collect();
-        let text = endpoints::file(
-            "Written by `portcullis up` from the ports in use",
-            &documents,
-        );
-        let path = dir.endpoints().join("demo.yaml");
-        if documents.is_empty() {
-            crate::directory::remove_file(&path)
-        } else {
-            write_whole(&path, &text).map(drop)
-        }
+        Ok(())
     }
 
     /// Takes note of where a part really listens; returns the names of the parts that must start again for it.
     pub(crate) fn learn(&mut self, part: &Part, ports: &Ports) -> Vec<String> {
+        let proxies = |plan: &Self| -> Vec<String> {
+            let sidecars = plan.workloads.iter().map(|w| sidecar_of(w.name));
+            sidecars.chain(["gateway".to_owned()]).collect()
+        };
         match part.kind {
             Kind::Ca => match ports.get("grpc") {
-                Some(grpc) if *grpc != self.ca => {
-                    self.ca = *grpc;
-                    let sidecars = self.workloads.iter().map(|w| sidecar_of(w.name));
-                    sidecars.chain(["gateway".to_owned()]).collect()
+                Some(grpc) if *grpc != self.centre.ca => {
+                    self.centre.ca = *grpc;
+                    let mut all = proxies(self);
+                    all.push("registry".to_owned());
+                    all
+                }
+                _ => Vec::new(),
+            },
+            Kind::Registry => match ports.get("grpc") {
+                Some(grpc) if *grpc != self.centre.registry => {
+                    self.centre.registry = *grpc;
+                    proxies(self)
                 }
                 _ => Vec::new(),
             },
@@ -229,13 +257,13 @@ impl Workload {
         args
     }
 
-    fn file(&self, ca: SocketAddr) -> String {
+    fn file(&self, centre: Centre) -> String {
         process_files::sidecar(&SidecarFile {
             name: self.name,
             namespace: DEFAULT_NAMESPACE,
             service_account: self.app,
             labels: &self.labels,
-            ca,
+            centre,
             inbound: Some(Inbound {
                 port: WORKLOAD_PORT,
                 listen: self.inbound,
@@ -243,16 +271,5 @@ impl Workload {
             }),
             outbound: self.outbound,
         })
-    }
-
-    fn document(&self) -> String {
-        let instance = Instance {
-            name: self.name,
-            namespace: DEFAULT_NAMESPACE,
-            service_account: self.app,
-            labels: &self.labels,
-            address: self.inbound,
-        };
-        instance.document()
     }
 }

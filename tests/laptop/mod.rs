@@ -180,6 +180,15 @@ impl Laptop {
         (output.status.success(), value)
     }
 
+    /// `services -o json`.
+    pub(crate) fn services(&self) -> Vec<Value> {
+        let output = self.verb("services").args(["-o", "json"]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        serde_json::from_str(&text).unwrap_or_else(|error| {
+            panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr))
+        })
+    }
+
     /// The pids of all parts by name, as `mesh.json` has them, and of `up`.
     pub(crate) fn pids(&self) -> BTreeMap<String, i32> {
         let record: Value =

@@ -51,6 +51,7 @@ impl Workload {
             protocol,
             app,
             ca,
+            registry: Some(mesh.ports("registry")["grpc"]),
         };
         file.write(&home, &mesh.dir(), &token);
         let child = start_sidecar(&home);
@@ -183,6 +184,8 @@ pub(crate) struct SidecarFile<'a> {
     pub(crate) app: SocketAddr,
     /// Where the CA listens.
     pub(crate) ca: SocketAddr,
+    /// Where the mesh's registry listens, if the sidecar is to know what is registered.
+    pub(crate) registry: Option<SocketAddr>,
 }
 
 impl SidecarFile<'_> {
@@ -193,7 +196,11 @@ impl SidecarFile<'_> {
             protocol,
             app,
             ca,
+            registry,
         } = self;
+        let registry = registry.map_or_else(String::new, |registry| {
+            format!("registry: {{address: \"{registry}\"}}\n")
+        });
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -207,8 +214,8 @@ kind: SidecarConfig
 workload: {{name: {name}, namespace: my-app, serviceAccount: {name}, labels: {{app: {name}, version: v1}}}}
 identity: {{trustDomain: cluster.local, ca: \"https://{ca}\", joinToken: ./join.token}}
 stateDir: ./state
-policies: [\"{mesh}/policies\", \"{mesh}/generated/endpoints\"]
-defaultNamespace: my-app
+policies: [\"{mesh}/policies\"]
+{registry}defaultNamespace: my-app
 inbound: [{{port: 8080, protocol: {protocol}, listen: \"127.0.0.1:0\", app: \"{app}\"}}]
 outbound: {{listen: \"127.0.0.1:0\"}}
 probe: {{listen: \"127.0.0.1:0\"}}

@@ -1,5 +1,7 @@
 //! Edits come into force, bad ones do not, and both are told.
 
+mod endpoints;
+
 use std::time::{Duration, Instant};
 
 use policies::source::SourceFile;
@@ -40,7 +42,7 @@ async fn a_bad_edit_keeps_the_last_good_generation() {
     std::fs::write(&path, documents(7001)).unwrap();
     let registry = Registry::new();
     let source = DocumentSource::new(vec![dir.path().to_owned()]);
-    let store = PolicyStore::start(source, context(Role::Sidecar), &registry).unwrap();
+    let store = PolicyStore::start(source, None, context(Role::Sidecar), &registry).unwrap();
     assert_eq!(store.ready().await.generation, 1);
 
     std::fs::write(&path, "kind: VirtualService\nspec: [\n").unwrap();
@@ -85,7 +87,7 @@ async fn a_bad_edit_keeps_the_last_good_generation() {
 async fn unreadable_documents_are_no_policy() {
     let registry = Registry::new();
     let source = DocumentSource::new(vec!["/nonexistent/policies".into()]);
-    let store = PolicyStore::start(source, context(Role::Sidecar), &registry).unwrap();
+    let store = PolicyStore::start(source, None, context(Role::Sidecar), &registry).unwrap();
     until(&store, "the failure is told", |s| s.rejected.is_some()).await;
     assert!(store.snapshot().is_none());
     let status = store.status();

@@ -26,12 +26,7 @@ fn mesh() -> (tempfile::TempDir, MeshDir) {
         dir: Some(temp.path().to_owned()),
     })
     .unwrap();
-    for path in [
-        dir.policies(),
-        dir.endpoints(),
-        dir.entries(),
-        dir.run_entries(),
-    ] {
+    for path in [dir.policies(), dir.entries(), dir.run_entries()] {
         fs::create_dir_all(path).unwrap();
     }
     fs::write(dir.policies().join("ours.yaml"), FILE).unwrap();
@@ -164,30 +159,25 @@ fn a_deleted_document_leaves_the_others() {
 fn what_cannot_be_changed_is_said() {
     let (_temp, dir) = mesh();
     let document = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: NAME, namespace: a}\n";
-    fs::write(
-        dir.endpoints().join("demo.yaml"),
-        document.replace("NAME", "made"),
-    )
-    .unwrap();
+    let entry = "apiVersion: portcullis.dev/v1\nkind: RegistrationEntry\nmetadata: {name: made, namespace: a}\n";
+    fs::write(dir.run_entries().join("run-made.yaml"), entry).unwrap();
     fs::write(
         dir.policies().join("list.yaml"),
         "apiVersion: v1\nkind: List\nitems:\n- apiVersion: security.istio.io/v1\n  kind: PeerAuthentication\n  metadata: {name: item, namespace: a}\n",
     )
     .unwrap();
-    for (name, words) in [
-        ("made", "written by `portcullis up`"),
-        ("item", "part of a `kind: List`"),
-    ] {
-        let changed = format!(
-            "{}spec: {{mtls: {{mode: STRICT}}}}\n",
-            document.replace("NAME", name)
-        );
-        let failure = apply(&dir, &wanted(&changed)).unwrap_err();
-        assert!(failure.to_string().contains(words), "{failure}");
-        let failure =
-            delete(&dir, &BTreeSet::from([identity(name, "a")]), Missing::Wrong).unwrap_err();
-        assert!(failure.to_string().contains(words), "{failure}");
-    }
+    let spiffe =
+        "spec: {spiffeID: \"spiffe://cluster.local/ns/a/sa/x\", selectors: [\"join_token:x\"]}\n";
+    let failure = apply(&dir, &wanted(&format!("{entry}{spiffe}"))).unwrap_err();
+    let words = "written by `portcullis up`";
+    assert!(failure.to_string().contains(words), "{failure}");
+    let changed = document.replace("NAME", "item") + "spec: {mtls: {mode: STRICT}}\n";
+    let words = "part of a `kind: List`";
+    let failure = apply(&dir, &wanted(&changed)).unwrap_err();
+    assert!(failure.to_string().contains(words), "{failure}");
+    let item = BTreeSet::from([identity("item", "a")]);
+    let failure = delete(&dir, &item, Missing::Wrong).unwrap_err();
+    assert!(failure.to_string().contains(words), "{failure}");
     let twice = [SourceFile::new(
         "x.yaml",
         format!("{document}---\n{document}"),
