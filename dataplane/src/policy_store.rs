@@ -10,7 +10,7 @@ mod status;
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use policies::diagnostic::Diagnostic;
