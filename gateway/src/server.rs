@@ -17,8 +17,8 @@ use dataplane::telemetry::{AccessLog, LogTarget, RequestMetrics, TcpMetrics};
 use dataplane::tokens::Tokens;
 use dataplane::upstream::Limits;
 use dataplane::{
-    Access, EndpointSource, Forwarder, PolicyStore, ProxyContext, RateLimiter, Role, Router, Snapshot,
-    Upstreams,
+    Access, EndpointSource, Forwarder, PolicyStore, ProxyContext, RateLimiter, Role, Router,
+    Snapshot, Upstreams,
 };
 use identity::keeper::{self, IdentityConfig, IdentityKeeper};
 use pingora::server::{ListenFds, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
