@@ -53,7 +53,7 @@ const EXAMPLES: &[(&[&str], &[&str])] = &[
     ),
     (&["mtls-migration/3-strict.yaml"], &[]),
     (&["namespace-isolation.yaml"], &[]),
-    (&["rate-limit.yaml"], &["PC0242"]),
+    (&["rate-limit.yaml"], &[]),
     (&["retries-idempotent.yaml"], &[]),
     (&["timeouts.yaml"], &[]),
 ];

@@ -9,6 +9,7 @@ use http::header::HeaderValue;
 use http_body_util::Full;
 use identity::material::MaterialReader;
 use policies::rate_limit::{LimitFacts, ServiceLimits};
+use policies::resilience::RetryPolicy;
 use tokio::time::Instant;
 
 use super::wire::{
@@ -18,7 +19,7 @@ use super::wire::{
 use super::{CounterError, GLOBAL, headers, refusal, unanswered};
 use crate::clock;
 use crate::ext_authz::HeaderChange;
-use crate::forward::Forwarder;
+use crate::forward::{Forwarder, Told, Way};
 use crate::grpc;
 use crate::local_reply::LocalReply;
 use crate::snapshot::Snapshot;
@@ -138,11 +139,15 @@ impl Services {
         let request = grpc::call(SHOULD_RATE_LIMIT, &authority, &question, service.timeout);
         let request = request.map_err(|error| failed(&error))?;
         let deadline = Instant::now().checked_add(service.timeout);
-        let protocol = Some(UpstreamProtocol::Http2);
-        let sent = self
-            .forwarder
-            .forward_as(snapshot, known.cluster, request, deadline, protocol)
-            .await;
+        // A question that may have arrived may have been counted: only what never did is sent again.
+        let retry = RetryPolicy::default();
+        let way = Way {
+            deadline,
+            protocol: Some(UpstreamProtocol::Http2),
+            told: Told::Nothing,
+            ..Way::new(known.cluster, &retry)
+        };
+        let sent = self.forwarder.forward(snapshot, way, request).await;
         let response = sent.result.map_err(|reply| match sent.outcome.failure {
             Some(failure) => failed(&format_args!("{}: {failure}", reply.details)),
             None => failed(&reply.details),
