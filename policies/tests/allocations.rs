@@ -1,9 +1,13 @@
-//! Finding a route allocates nothing, whatever the rule looks at.
+//! What stands on the way of every request allocates nothing: finding its route, and everything that the resilience engine does
+//! for it.
 
 mod support;
 
+use std::sync::Arc;
+
 use allocations::counted;
 use http::HeaderMap;
+use policies::resilience::{Choice, Live, Moment, TryOutcome};
 use policies::route::RequestView;
 use support::{gateway, sidecar, with_headers};
 
@@ -99,6 +103,71 @@ fn finding_a_route_allocates_nothing() {
             let nowhere = with_headers("unknown.org", "/", &headers);
             let (found, count) = counted(|| compiled.routes.find(&nowhere).is_some());
             assert_eq!((found, count), (false, 0), "{host}");
+        }
+    }
+}
+
+#[test]
+fn a_request_through_the_engine_allocates_nothing() {
+    let now = Moment::from_nanos(1_000_000_000);
+    for balancer in [
+        "simple: ROUND_ROBIN, warmup: {duration: 10s}",
+        "simple: LEAST_REQUEST, localityLbSetting: {failoverPriority: [version=v1]}",
+        "simple: RANDOM",
+        "consistentHash: {httpHeaderName: x-user}",
+        "consistentHash: {httpHeaderName: x-user, maglev: {tableSize: 251}}",
+    ] {
+        let text = format!(
+            "apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: shop}}
+spec:
+  hosts: [shop.example.com]
+  location: MESH_EXTERNAL
+  resolution: STATIC
+  ports: [{{number: 80, name: http, protocol: HTTP}}]
+  endpoints: [{{address: 10.0.0.1, labels: {{version: v1}}}}, {{address: 10.0.0.2}}, {{address: 10.0.0.3}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: shop}}
+spec:
+  host: shop.example.com
+  trafficPolicy:
+    loadBalancer: {{{balancer}}}
+    connectionPool: {{http: {{http2MaxRequests: 2}}}}
+    outlierDetection: {{consecutive5xxErrors: 1000000}}
+"
+        );
+        let compiled = sidecar(&text);
+        let (_, cluster) = compiled.clusters.iter().next().unwrap();
+        let live = Arc::new(Live::new(cluster, None, now));
+        for number in 0..100_u64 {
+            let ((), count) = counted(|| {
+                let admission = live.admit();
+                let hash = Some(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                let mut tried = [0; 1];
+                let first = live.pick(&Choice { tried: &[], hash }, now, number);
+                tried[0] = first.unwrap_or_default();
+                let error = TryOutcome::ConnectFailure;
+                live.begin(tried[0], now).report(error, now);
+                let again = live.pick(
+                    &Choice {
+                        tried: &tried,
+                        hash,
+                    },
+                    now,
+                    number,
+                );
+                let answered = TryOutcome::Answered {
+                    status: 200,
+                    grpc: None,
+                };
+                let again = live.begin(again.unwrap_or_default(), now);
+                again.report(answered, now);
+                drop(admission);
+            });
+            assert_eq!(count, 0, "{balancer}: request {number}");
         }
     }
 }
