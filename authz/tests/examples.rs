@@ -29,7 +29,7 @@ const EXAMPLES: &[(&[&str], &[&str])] = &[
     (&["allow-by-principal.yaml"], &[]),
     (&["canary-by-header.yaml"], &[]),
     (&["canary-by-weight.yaml"], &[]),
-    (&["circuit-breaker.yaml"], &["PC0209", "PC0210"]),
+    (&["circuit-breaker.yaml"], &[]),
     (&["default-deny.yaml"], &[]),
     (&["deny-admin.yaml"], &[]),
     (&["egress-allow-list.yaml"], &[]),

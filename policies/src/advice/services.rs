@@ -8,6 +8,7 @@ use crate::document::{DestinationRule, DocumentSet, OutlierDetection, Spanned, S
 use crate::host::HostPattern;
 use crate::mesh::Mesh;
 use crate::registry::{Registry, Service};
+use crate::resilience::Detection;
 
 /// Finds services that nobody watches, and breakers that cannot do what they are for.
 pub(super) fn advise(
@@ -80,10 +81,13 @@ fn breakers(rule: &DestinationRule, registry: &Registry, found: &mut Vec<Diagnos
 
 /// Settings that switch the breaker off whatever the endpoints do.
 fn never_opens(detection: &Spanned<OutlierDetection>) -> Option<Diagnostic> {
-    let gateway_errors = detection
-        .consecutive_gateway_errors
-        .filter(|errors| *errors > 0);
-    let (why, help) = if detection.consecutive_5xx_errors == Some(0) && gateway_errors.is_none() {
+    let compiled = Detection::from(&detection.value);
+    let counted = [
+        compiled.server_errors,
+        compiled.gateway_errors,
+        compiled.local_errors,
+    ];
+    let (why, help) = if counted.iter().all(Option::is_none) {
         (
             "`consecutive5xxErrors: 0` counts nothing",
             "set it to the number of failures in a row that open the breaker",

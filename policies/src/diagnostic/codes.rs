@@ -165,10 +165,8 @@ codes! {
     /// Two documents of a kind that a namespace may have once without a selector.
     SECOND_FOR_NAMESPACE = "PC0134";
 
-    /// A load balancer is not in force yet.
+    /// A load balancer that needs what is not in force yet.
     LOAD_BALANCER_NOT_IN_FORCE = "PC0208";
-    /// Outlier detection is not in force yet.
-    OUTLIER_DETECTION_NOT_IN_FORCE = "PC0210";
     /// Another traffic field that is not in force yet.
     FIELD_NOT_IN_FORCE = "PC0213";
     /// A deprecated name for a field.
@@ -179,12 +177,10 @@ codes! {
     ADDRESSES_NOT_IN_FORCE = "PC0222";
     /// A way to resolve a service that is not in force yet.
     RESOLUTION_NOT_IN_FORCE = "PC0223";
-    /// Localities are not in force yet.
+    /// A way to look at localities that is not in force yet.
     LOCALITY_NOT_IN_FORCE = "PC0224";
     /// Networks are not in force yet.
     NETWORK_NOT_IN_FORCE = "PC0225";
-    /// Warm-up is not in force yet.
-    WARMUP_NOT_IN_FORCE = "PC0226";
     /// Tunnels are not in force yet.
     TUNNEL_NOT_IN_FORCE = "PC0227";
     /// The PROXY protocol to endpoints is not in force yet.

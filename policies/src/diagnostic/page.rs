@@ -2,7 +2,7 @@
 //!
 //! A page is Markdown of a fixed shape: `# PC0107: title`, paragraphs, and two fenced examples, `yaml wrong` and
 //! `yaml right`. More words behind those two: `escaped` (the text has `\xNN`, `\t`, `\r`, `\\`, `\u{…}`), and
-//! `also PC0210` (a finding that comes along whether right or wrong).
+//! `also PC0208` (a finding that comes along whether right or wrong).
 
 /// One page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "# PC0001: a title: long\n\nOne\nparagraph.\n\nAnother.\n\n\
-        ```yaml wrong escaped also PC0210\na: \\xE9\\t\\u{41}\\q\n```\n\n```yaml right\nb: 1\n\nc: 2\n```\n";
+        ```yaml wrong escaped also PC0208\na: \\xE9\\t\\u{41}\\q\n```\n\n```yaml right\nb: 1\n\nc: 2\n```\n";
 
     #[test]
     fn a_page_is_read() {
@@ -175,7 +175,7 @@ mod tests {
             Some(&Block::Paragraph("One\nparagraph."))
         );
         let wrong = page.wrong().unwrap();
-        assert_eq!(wrong.also, ["PC0210"]);
+        assert_eq!(wrong.also, ["PC0208"]);
         assert_eq!(wrong.bytes(), b"a: \xE9\tA\\q");
         assert_eq!(page.right().unwrap().bytes(), b"b: 1\n\nc: 2");
     }

@@ -129,11 +129,7 @@ impl WorkloadSpec {
                     "every endpoint is dialled directly",
                 )
                 .map(|NonEmpty(name)| name.into_boxed_str()),
-            locality: f.later(
-                "locality",
-                codes::LOCALITY_NOT_IN_FORCE,
-                "localities are not looked at",
-            ),
+            locality: f.optional("locality"),
             weight: f.optional("weight").unwrap_or(1),
             service_account: f
                 .optional::<ServiceAccount>("serviceAccount")

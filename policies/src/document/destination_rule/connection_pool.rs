@@ -20,7 +20,7 @@ pub struct ConnectionPool {
     pub tcp_keepalive: Option<Box<TcpKeepalive>>,
     /// `http.http1MaxPendingRequests`: requests waiting for a connection, also of HTTP/2; no limit if not given.
     pub max_pending_requests: Option<u32>,
-    /// `http.http2MaxRequests`: requests under way, also of HTTP/1.1; no limit if not given.
+    /// `http.http2MaxRequests`: requests under way, also of HTTP/1.1; no limit if not given or 0.
     pub max_requests: Option<u32>,
     /// `http.maxRequestsPerConnection`; no limit if not given, 1 is no keep-alive.
     pub max_requests_per_connection: Option<u32>,
@@ -92,7 +92,7 @@ impl Decode for ConnectionPool {
 
 fn limit(f: &mut Fields<'_>, name: &'static str) -> Option<u32> {
     let Count(limit) = f.optional(name)?;
-    Some(limit)
+    (limit > 0).then_some(limit)
 }
 
 /// `connectionPool.tcp`.

@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use super::{LocalityLoadBalancing, ZoneAwareLoadBalancing};
-use crate::decode::{Cursor, Decode, DurationOrZero, Fields, NonEmpty};
-use crate::diagnostic::{Code, codes};
+use crate::decode::{Cursor, Decode, DurationOrZero, Fields, HeaderNameText, NonEmpty};
+use crate::diagnostic::codes;
 
 /// Istio's `LoadBalancerSettings`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoadBalancer {
     /// `simple` or `consistentHash`.
     pub policy: LoadBalancerPolicy,
-    /// `localityLbSetting`: replaces the mesh's; not in force.
+    /// `localityLbSetting`: which endpoints come first, by where they are.
     pub locality: Option<Box<LocalityLoadBalancing>>,
     /// `zoneAwareLbSetting`; not in force.
     pub zone_aware: Option<Box<ZoneAwareLoadBalancing>>,
-    /// `warmup`, and the deprecated `warmupDurationSecs`; not in force.
+    /// `warmup`, and the deprecated `warmupDurationSecs`.
     pub warmup: Option<Warmup>,
 }
 
@@ -27,20 +27,20 @@ pub enum LoadBalancerPolicy {
     Unset,
     /// `simple`.
     Simple(SimpleLoadBalancer),
-    /// `consistentHash`; not in force.
+    /// `consistentHash`.
     ConsistentHash(Box<ConsistentHash>),
 }
 
 /// `loadBalancer.simple`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SimpleLoadBalancer {
-    /// `ROUND_ROBIN`: the one in force.
+    /// `ROUND_ROBIN`.
     RoundRobin,
     /// `LEAST_REQUEST`, and its old name `LEAST_CONN`.
     LeastRequest,
     /// `RANDOM`.
     Random,
-    /// `PASSTHROUGH`: the address that the client dialled.
+    /// `PASSTHROUGH`: the address that the client dialled. Refused: nobody captures connections.
     Passthrough,
     /// `UNSPECIFIED`: the proxy's default, here round robin.
     Unspecified,
@@ -133,27 +133,22 @@ impl Warmup {
     }
 }
 
-const CODE: Code = codes::LOAD_BALANCER_NOT_IN_FORCE;
-const EFFECT: &str = "endpoints take turns (round robin)";
-const COLD: &str = "new endpoints get their full share at once";
+/// Envoy's largest ring.
+const LARGEST_RING: u64 = 8 << 20;
 
 impl Decode for LoadBalancer {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
             let simple = read_simple(f);
-            let hash = f.later("consistentHash", CODE, EFFECT);
+            let hash = f.optional("consistentHash");
             f.exclusive(&["simple", "consistentHash"]);
-            let locality = f.later(
-                "localityLbSetting",
-                codes::LOCALITY_NOT_IN_FORCE,
-                "localities are not looked at",
-            );
+            let locality = f.optional("localityLbSetting");
             let zone_aware = f.later(
                 "zoneAwareLbSetting",
                 codes::LOCALITY_NOT_IN_FORCE,
-                "localities are not looked at",
+                "zones are looked at as `localityLbSetting` says",
             );
-            let warmup = f.later("warmup", codes::WARMUP_NOT_IN_FORCE, COLD);
+            let warmup = f.optional("warmup");
             let old = warmup_of_old(f);
             let policy = match (simple, hash) {
                 (Some(simple), _) => LoadBalancerPolicy::Simple(simple),
@@ -176,27 +171,22 @@ fn warmup_of_old(f: &mut Fields<'_>) -> Option<Duration> {
     let text = cursor.text().unwrap_or_default();
     let newer = format!("warmup: {{duration: {text}}}");
     cursor.deprecated_shape("warmupDurationSecs", "warmup", Some(&newer), beside);
-    if !beside {
-        let code = codes::WARMUP_NOT_IN_FORCE;
-        f.warn_later(&cursor, "warmupDurationSecs", code, COLD);
-    }
     Duration::decode(&cursor)
 }
 
-/// Reads `simple`; anything but round robin is not in force yet.
+/// Reads `simple`; the address that a client dialled is known only where its connections are captured.
 fn read_simple(f: &mut Fields<'_>) -> Option<SimpleLoadBalancer> {
     let cursor = f.get("simple")?;
     let simple = SimpleLoadBalancer::decode(&cursor)?;
-    let in_force = matches!(
-        simple,
-        SimpleLoadBalancer::RoundRobin | SimpleLoadBalancer::Unspecified
-    );
-    if !in_force && !cursor.context.quiet.get() {
-        let subject = cursor.context.subject.borrow().clone();
-        let name = cursor.text().unwrap_or_default();
-        let message =
-            format!("the load balancer {name} of {subject} is not in force yet: {EFFECT}");
-        cursor.warn(CODE, message, None);
+    if simple == SimpleLoadBalancer::Passthrough {
+        let message = "the load balancer PASSTHROUGH needs the address that the client dialled, which is known only where \
+                       connections are captured transparently; that is not in force yet";
+        let help = "declare the endpoints in a ServiceEntry and choose another balancer";
+        cursor.error(
+            codes::LOAD_BALANCER_NOT_IN_FORCE,
+            message,
+            Some(help.to_owned()),
+        );
     }
     Some(simple)
 }
@@ -225,7 +215,9 @@ impl Decode for ConsistentHash {
                 let NonEmpty(name) = f.optional(field)?;
                 Some(name)
             };
-            let header = name(f, "httpHeaderName").map(HashKey::Header);
+            let header = f
+                .optional("httpHeaderName")
+                .map(|HeaderNameText(name)| HashKey::Header(name));
             let cookie = f.optional("httpCookie").map(HashKey::Cookie);
             let source: bool = f.or_default("useSourceIp");
             let query = name(f, "httpQueryParameterName").map(HashKey::QueryParameter);
@@ -256,6 +248,13 @@ impl Decode for ConsistentHash {
     }
 }
 
+fn check_ring(f: &Fields<'_>, size: u64) {
+    if size > LARGEST_RING {
+        let message = format!("{size} is larger than the largest ring, {LARGEST_RING}");
+        f.error_at("minimumRingSize", codes::INVALID_VALUE, message, None);
+    }
+}
+
 /// `minimumRingSize`, from before there was a choice of algorithms.
 fn ring_of_old(f: &mut Fields<'_>) -> Option<u64> {
     let cursor = f.get("minimumRingSize")?;
@@ -264,6 +263,7 @@ fn ring_of_old(f: &mut Fields<'_>) -> Option<u64> {
     let beside = f.has("ringHash") || f.has("maglev");
     let text = (!beside).then_some(newer.as_str());
     cursor.deprecated_shape("minimumRingSize", "ringHash", text, false);
+    check_ring(f, size);
     Some(size)
 }
 
@@ -303,6 +303,7 @@ impl Decode for RingHash {
     fn decode(cursor: &Cursor<'_>) -> Option<Self> {
         cursor.fields(|f| {
             let minimum_size = f.optional("minimumRingSize").unwrap_or(1024);
+            check_ring(f, minimum_size);
             Some(Self(HashAlgorithm::Ring { minimum_size }))
         })
     }

@@ -1,4 +1,4 @@
-//! Istio's `LocalityLoadBalancerSetting` and `ZoneAwareLoadBalancerSetting`. Not in force.
+//! Istio's `LocalityLoadBalancerSetting`, and its `ZoneAwareLoadBalancerSetting`, which is not in force.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Istio's `OutlierDetection`: when an endpoint that fails is left alone. Not in force.
+//! Istio's `OutlierDetection`: when an endpoint that fails is left alone.
 
 use std::time::Duration;
 

@@ -16,9 +16,9 @@ pub struct TrafficPolicy {
     pub tls: Option<Box<Spanned<ClientTls>>>,
     /// `connectionPool`.
     pub connection_pool: Option<Box<Spanned<ConnectionPool>>>,
-    /// `loadBalancer`; in force: ROUND_ROBIN.
+    /// `loadBalancer`.
     pub load_balancer: Option<Box<Spanned<LoadBalancer>>>,
-    /// `outlierDetection`; not in force.
+    /// `outlierDetection`.
     pub outlier_detection: Option<Box<Spanned<OutlierDetection>>>,
     /// `portLevelSettings`: replace everything above for one port.
     pub port_level: Box<[PortTrafficPolicy]>,
@@ -76,7 +76,7 @@ impl Decode for TrafficPolicy {
                 tls: f.optional("tls"),
                 connection_pool: f.optional("connectionPool"),
                 load_balancer: f.optional("loadBalancer"),
-                outlier_detection: outlier_detection(f),
+                outlier_detection: f.optional("outlierDetection"),
                 port_level: f.list("portLevelSettings").into(),
                 tunnel: f.later(
                     "tunnel",
@@ -107,14 +107,6 @@ impl Decode for TrafficPolicy {
     }
 }
 
-fn outlier_detection(f: &mut Fields<'_>) -> Option<Box<Spanned<OutlierDetection>>> {
-    f.later(
-        "outlierDetection",
-        codes::OUTLIER_DETECTION_NOT_IN_FORCE,
-        "endpoints that fail keep getting requests",
-    )
-}
-
 /// Without outlier detection nothing tells that a locality fails.
 fn check_failover(f: &Fields<'_>, load_balancer: Option<&Spanned<LoadBalancer>>) {
     let locality = load_balancer.and_then(|balancer| balancer.locality.as_ref());
@@ -136,7 +128,7 @@ impl Decode for PortTrafficPolicy {
             let tls = f.optional("tls");
             let connection_pool = f.optional("connectionPool");
             let load_balancer: Option<Box<Spanned<LoadBalancer>>> = f.optional("loadBalancer");
-            let outlier_detection = outlier_detection(f);
+            let outlier_detection = f.optional("outlierDetection");
             f.any_of(&["tls", "connectionPool", "loadBalancer", "outlierDetection"]);
             check_failover(f, load_balancer.as_deref());
             let PortNumber(port) = port?;

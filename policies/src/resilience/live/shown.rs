@@ -57,7 +57,7 @@ impl Live {
             breaker: self.breaker(now),
             active: self.active(),
             overflows: self.overflows(),
-            spared: self.shared.spared.load(Ordering::Relaxed),
+            spared: self.spared(),
             endpoints,
             transitions: self.shared.transitions(),
         }
@@ -80,6 +80,11 @@ impl Live {
     /// Requests that `http2MaxRequests` has turned away.
     pub fn overflows(&self) -> u64 {
         self.shared.overflows.load(Ordering::Relaxed)
+    }
+
+    /// Ejections that `maxEjectionPercent` did not allow.
+    pub fn spared(&self) -> u64 {
+        self.shared.spared.load(Ordering::Relaxed)
     }
 
     /// Its endpoints as they are, by position.
