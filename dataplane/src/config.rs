@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use policies::resilience::LOCALITY_LABEL;
 use serde::{Deserialize, Serialize};
 
 /// `authorization`.
@@ -51,4 +52,30 @@ pub struct JwksConfig {
     pub allow_private: bool,
     /// Further certificate authorities for `https`, as PEM; the system's are always trusted.
     pub ca_file: Option<PathBuf>,
+}
+
+/// `workload.locality`: where a workload is, `region/zone/subzone` or a beginning of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct LocalityConfig(String);
+
+impl LocalityConfig {
+    /// The label by which balancing knows it.
+    pub fn label(&self) -> (String, String) {
+        (LOCALITY_LABEL.to_owned(), self.0.clone())
+    }
+}
+
+impl TryFrom<String> for LocalityConfig {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let parts = text.split('/').count();
+        if parts > 3 || text.contains('*') || text.split('/').any(str::is_empty) {
+            return Err(format!(
+                "`{text}` is not a locality: write `region/zone/subzone`, or a beginning of it"
+            ));
+        }
+        Ok(Self(text))
+    }
 }

@@ -10,6 +10,7 @@
 
 pub mod access;
 pub mod body;
+pub mod breakers;
 pub mod checked;
 pub mod clock;
 pub mod config;

@@ -20,6 +20,7 @@ use policies::route::{LimitService, Proxy, RouteTable};
 use policies::source::SourceFile;
 use policies::workload::Workload;
 
+use crate::breakers;
 use crate::checked::{Checked, check};
 use crate::clock;
 use crate::decisions::RuleUses;
@@ -218,7 +219,9 @@ fn carry(clusters: &ClusterSet, known: &Known<'_>) -> Box<[Arc<Live>]> {
     let now = clock::now();
     let carried = clusters.iter().map(|(_, cluster)| {
         let before = known.get(&cluster.key).and_then(|(live, _)| *live);
-        Arc::new(Live::new(cluster, before.map(|live| &**live), now))
+        let live = Live::new(cluster, before.map(|live| &**live), now);
+        live.observe(breakers::observer());
+        Arc::new(live)
     });
     carried.collect()
 }

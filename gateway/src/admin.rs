@@ -9,8 +9,8 @@ use runtime::metrics::Metrics;
 use crate::status::StatusSources;
 
 /// The pages: `/metrics`, `/healthz/ready`, `/livez`, `/version`, `/status`, `/snapshot`,
-/// `/documents`, `/registry`, `/decisions`, `/rules`, `/explain`, `/logging`, and the actions
-/// `/reload` and `/identity/renew`.
+/// `/documents`, `/breakers`, `/registry`, `/decisions`, `/rules`, `/explain`, `/logging`, and the actions
+/// `/breakers/reset`, `/reload` and `/identity/renew`.
 pub(crate) fn pages(
     sources: &StatusSources,
     metrics: Metrics,
@@ -23,6 +23,7 @@ pub(crate) fn pages(
     let pages = dataplane::pages::add(Admin::builder(), &sources.policies);
     let pages =
         dataplane::registry::page::add(pages, &sources.policies, sources.watching.as_ref(), None);
+    let pages = dataplane::breakers::add(pages, &sources.policies);
     dataplane::decisions::add(pages, &sources.policies, &sources.decisions)
         .metrics(metrics)
         .readiness(sources.readiness.clone())

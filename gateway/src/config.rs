@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dataplane::config::{AuthorizationConfig, JwksConfig, PathConfig};
+use dataplane::config::{AuthorizationConfig, JwksConfig, LocalityConfig, PathConfig};
 use dataplane::decisions::{DecisionsConfig, DecisionsConfigError};
 use dataplane::forward::RetryConfig;
 use dataplane::registry::RegistryConfig;
@@ -106,6 +106,8 @@ pub struct WorkloadConfig {
     pub service_account: String,
     /// Labels that selectors match.
     pub labels: BTreeMap<String, String>,
+    /// `region/zone/subzone`; becomes a label.
+    pub locality: Option<LocalityConfig>,
 }
 
 impl Default for WorkloadConfig {
@@ -119,6 +121,7 @@ impl Default for WorkloadConfig {
                 label("app", "istio-ingressgateway"),
                 label("istio", "ingressgateway"),
             ]),
+            locality: None,
         }
     }
 }
@@ -267,6 +270,10 @@ impl GatewayConfig {
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, GatewayConfigError> {
         let mut config: Self = runtime::config::load(path, overrides)?;
         config.check()?;
+        let workload = &mut config.workload;
+        workload
+            .labels
+            .extend(workload.locality.as_ref().map(LocalityConfig::label));
         config.state_dir = resolve(path, &config.state_dir);
         for policies in &mut config.policies {
             *policies = resolve(path, policies);

@@ -118,6 +118,7 @@ impl GatewayService {
             self.context(),
             metrics.registry(),
         )?;
+        dataplane::breakers::register(&policies, metrics.registry())?;
         let mapped = self.config.listeners.keys().copied().collect();
         follow_policies(&policies, mapped, &readiness, &lifecycle);
         let terminator = Arc::new(TlsTerminator::default());

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use dataplane::config::{AuthorizationConfig, JwksConfig, PathConfig};
+use dataplane::config::{AuthorizationConfig, JwksConfig, LocalityConfig, PathConfig};
 use dataplane::decisions::DecisionsConfig;
 use dataplane::forward::RetryConfig;
 use dataplane::registry::RegistryConfig;
@@ -167,6 +167,7 @@ struct RawWorkload {
     service_account: String,
     #[serde(default)]
     labels: BTreeMap<String, String>,
+    locality: Option<LocalityConfig>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -248,11 +249,13 @@ impl Config {
 
     fn checked(path: &Path, raw: RawConfig) -> anyhow::Result<Self> {
         let trust_domain = TrustDomain::parse(&raw.identity.trust_domain)?;
+        let mut labels = raw.workload.labels;
+        labels.extend(raw.workload.locality.as_ref().map(LocalityConfig::label));
         let workload = Workload {
             name: raw.workload.name,
             namespace: raw.workload.namespace,
             service_account: raw.workload.service_account,
-            labels: raw.workload.labels,
+            labels,
         };
         let id = SpiffeId::for_workload(
             &trust_domain,
@@ -394,6 +397,9 @@ accessLog: {path: "-"}
         assert!(config.state_dir.is_absolute());
         assert!(config.identity.join_token.unwrap().ends_with("join.token"));
         assert_eq!(config.access_log, LogTarget::Stdout);
+        let placed = load(FILE, &["workload.locality=eu/west"]).unwrap();
+        let label = &placed.workload.labels["topology.istio.io/locality"];
+        assert_eq!(label, "eu/west");
         assert_eq!(
             config.gateways[0].as_str(),
             "spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway"
@@ -410,6 +416,7 @@ accessLog: {path: "-"}
                 "port `1` stands twice",
             ),
             (vec!["workload.namespace=My App"], "workload"),
+            (vec!["workload.locality=eu//a"], "region/zone/subzone"),
             (vec!["limits.headerBytes=10"], "headerBytes"),
             (vec!["outbund={}"], "outbund"),
             (vec!["drain.timeout=5"], "not a duration"),

@@ -129,6 +129,7 @@ fn build(
     let registry = metrics.registry();
     let documents = DocumentSource::new(config.policies.clone());
     let store = PolicyStore::start(documents, discovery::source(watching), context, registry)?;
+    dataplane::breakers::register(&store, registry)?;
     let requests = RequestMetrics::new(registry, RequestMetrics::DEFAULT_MAX_SERIES)?;
     let tcp = TcpMetrics::new(registry, &requests, RequestMetrics::DEFAULT_MAX_SERIES)?;
     let access_log = AccessLog::start(config.access_log.clone(), registry)?;
@@ -283,6 +284,7 @@ fn admin(parts: &Parts, metrics: Metrics, log: LogHandle) -> Admin {
         parts.watching.as_ref(),
         parts.registering.clone(),
     );
+    let pages = dataplane::breakers::add(pages, &store);
     dataplane::decisions::add(pages, &store, &parts.proxy.access.decisions)
         .metrics(metrics)
         .readiness(parts.readiness.clone())
