@@ -104,6 +104,9 @@ Examples:
 
 Works on files, also of a mesh that does not run. Exits with 0 when a route answers, 1 when none does.")]
     Route(Route),
+    /// Show, explain and reset circuit breakers of the running mesh
+    #[command(after_help = crate::breaker::EXAMPLES)]
+    Breaker(crate::breaker::Breaker),
     /// Show documents of a running process or of files, with the place where each is written
     #[command(after_help = "\
 Examples:

@@ -3,6 +3,7 @@
 mod admin_port;
 mod apply;
 mod authz;
+mod breaker;
 mod ca_admin;
 mod change;
 mod cli;
@@ -69,6 +70,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Run(args) => run::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Route(args) => route::run(&args),
+        Command::Breaker(args) => breaker::run(&args),
         Command::Get(args) => get::run(&args),
         Command::Apply(args) => apply::run(&args),
         Command::Delete(args) => delete::run(&args),

@@ -1,0 +1,183 @@
+//! Breakers for people.
+
+use dataplane::breakers::{ClusterShown, EndpointShown};
+
+use super::words::{span, spoken};
+use super::{Done, Seen};
+use crate::terminal;
+
+/// The breakers, a line for each proxy and cluster.
+pub(super) fn list(all: &[Seen]) -> String {
+    if all.is_empty() {
+        return "No service has a breaker: `outlierDetection` of a DestinationRule sets one up (--all shows them all).\n"
+            .to_owned();
+    }
+    let heads = [
+        "SERVICE",
+        "FROM",
+        "BREAKER",
+        "ENDPOINTS",
+        "ACTIVE",
+        "EJECTIONS",
+        "LAST",
+    ];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    for Seen {
+        process, cluster, ..
+    } in all
+    {
+        let ejections: u64 = cluster.endpoints.iter().map(|one| one.ejections).sum();
+        let breaker = match cluster.detection {
+            Some(_) => cluster.breaker.clone(),
+            None => "-".to_owned(),
+        };
+        rows.push(vec![
+            name(cluster),
+            process.clone(),
+            breaker,
+            endpoints(&cluster.endpoints),
+            active(cluster),
+            ejections.to_string(),
+            last(cluster),
+        ]);
+    }
+    terminal::table(&rows)
+}
+
+/// `payment-service:8080`, with the subset if there is one.
+fn name(cluster: &ClusterShown) -> String {
+    let subset = cluster.subset.as_deref();
+    let subset = subset.map(|subset| format!(" {subset}"));
+    format!(
+        "{}:{}{}",
+        cluster.service,
+        cluster.port,
+        subset.unwrap_or_default()
+    )
+}
+
+fn endpoints(all: &[EndpointShown]) -> String {
+    let mut parts = Vec::new();
+    for state in ["closed", "half-open", "open"] {
+        let count = all.iter().filter(|one| one.breaker == state).count();
+        if count > 0 {
+            parts.push(format!("{count} {state}"));
+        }
+    }
+    let failing = all.iter().filter(|one| !one.healthy).count();
+    if failing > 0 {
+        parts.push(format!("{failing} unhealthy"));
+    }
+    if parts.is_empty() {
+        "none".to_owned()
+    } else {
+        parts.join(", ")
+    }
+}
+
+fn active(cluster: &ClusterShown) -> String {
+    match cluster.max_requests {
+        Some(most) => format!("{} of {most}", cluster.active),
+        None => cluster.active.to_string(),
+    }
+}
+
+fn last(cluster: &ClusterShown) -> String {
+    let last = cluster.transitions.last();
+    last.map_or_else(
+        || "-".to_owned(),
+        |last| {
+            format!(
+                "{} {} ago: {}",
+                last.to,
+                span(last.ago),
+                spoken(&last.reason)
+            )
+        },
+    )
+}
+
+/// What each breaker will do, and how it stands.
+pub(super) fn explained(all: &[Seen]) -> String {
+    let mut text = String::new();
+    for (number, seen) in all.iter().enumerate() {
+        // Said once where several proxies see the same; only the states differ.
+        let said = all.iter().take(number).any(|earlier| {
+            earlier.cluster.cluster == seen.cluster.cluster && earlier.explained == seen.explained
+        });
+        if !said {
+            if number > 0 {
+                text.push('\n');
+            }
+            let title = format!("{} ({})", name(&seen.cluster), seen.cluster.host);
+            text.push_str(&terminal::heading(&title));
+            text.push('\n');
+            for line in &seen.explained {
+                text.push_str("  ");
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+        state(seen, &mut text);
+    }
+    text
+}
+
+/// How the breaker stands at one proxy.
+fn state(seen: &Seen, text: &mut String) {
+    let Seen {
+        process, cluster, ..
+    } = seen;
+    let line = format!(
+        "\n  At {process}: {}, {} under way.\n",
+        cluster.breaker,
+        active(cluster)
+    );
+    text.push_str(&line);
+    for one in &cluster.endpoints {
+        let mut line = format!("    {}", one.address);
+        if !one.workload.is_empty() {
+            line.push_str(&format!(" ({})", one.workload));
+        }
+        line.push_str(": ");
+        line.push_str(&one.breaker);
+        if let Some(remaining) = one.remaining {
+            line.push_str(&format!(" for another {}", span(remaining)));
+        }
+        if let (true, Some(reason)) = (one.breaker != "closed", &one.reason) {
+            line.push_str(&format!(", because of {}", spoken(reason)));
+        }
+        if !one.healthy {
+            line.push_str(", fails its health checks");
+        }
+        let row = one
+            .consecutive_5xx_errors
+            .max(one.consecutive_gateway_errors);
+        if row > 0 {
+            line.push_str(&format!(", {row} errors in a row"));
+        }
+        if one.ejections > 0 {
+            line.push_str(&format!(", ejected {} times", one.ejections));
+        }
+        text.push_str(&line);
+        text.push('\n');
+    }
+}
+
+/// What was reset.
+pub(super) fn reset(all: &[Done]) -> String {
+    let lines = all.iter().map(|done| {
+        let Done {
+            process,
+            cluster,
+            done,
+        } = done;
+        let what = match done.reset {
+            0 => "was closed already".to_owned(),
+            1 => "1 breaker closed".to_owned(),
+            count => format!("{count} breakers closed"),
+        };
+        format!("{process}: {cluster}: {what}\n")
+    });
+    lines.collect()
+}
