@@ -86,7 +86,7 @@ async fn a_breaker_is_shown_counted_and_reset() {
             let mut labels = metric.get_label().iter();
             endpoint.is_empty() || labels.any(|label| label.value() == endpoint)
         })?;
-        Some(metric.get_gauge().value() + metric.get_counter().value())
+        Some(metric.get_gauge().get_value() + metric.get_counter().get_value())
     };
     fail(&store, 0, clock::now());
     tokio::time::advance(Duration::from_secs(20)).await;
