@@ -49,6 +49,26 @@ pub(crate) async fn post(
     in_time(address, http::Request::post(path), body).await
 }
 
+/// The status and body of `PUT path` with a body; an error in words.
+pub(crate) async fn put(
+    address: SocketAddr,
+    path: &str,
+    body: Bytes,
+) -> Result<(http::StatusCode, Bytes), String> {
+    ask_for(address, http::Method::PUT, path, body).await
+}
+
+/// The status and body of any request; an error in words.
+pub(crate) async fn ask_for(
+    address: SocketAddr,
+    method: http::Method,
+    path: &str,
+    body: Bytes,
+) -> Result<(http::StatusCode, Bytes), String> {
+    let request = http::Request::builder().method(method).uri(path);
+    in_time(address, request, body).await
+}
+
 async fn in_time(
     address: SocketAddr,
     request: http::request::Builder,

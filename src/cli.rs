@@ -77,6 +77,7 @@ Examples:
 Examples:
   portcullis run --name billing --port 9000 -- python3 app.py
   portcullis run --name shell -- curl -s http://product-service/api/products
+  portcullis run --name shop --dapr -- python3 dapr_app.py
   portcullis run --name prices --service-account product-service --label version=v3 --port 9100 -- ./prices
 
 The program finds http_proxy, no_proxy and PORTCULLIS_OUTBOUND in its environment, so plain
@@ -157,6 +158,9 @@ Checked, written and waited for as `apply` does it.")]
     /// Let other proxies ask our policies
     #[command(after_help = crate::authz::EXAMPLES)]
     Authz(crate::authz::Authz),
+    /// Let services fail on purpose, and see what their callers make of it
+    #[command(after_help = crate::chaos::EXAMPLES)]
+    Chaos(crate::chaos::Chaos),
     /// Print the versions of the command and of the running parts
     #[command(after_help = "\
 Examples:
@@ -216,6 +220,9 @@ pub(crate) struct Up {
     /// The gateway's HTTPS port on 127.0.0.1; a taken one falls back to a free one, 0 is any
     #[arg(long, value_name = "PORT", default_value_t = 8443)]
     pub(crate) https: u16,
+    /// The chaos API's port on 127.0.0.1; a taken one falls back to the next free one, 0 is any
+    #[arg(long, value_name = "PORT", default_value_t = 8092)]
+    pub(crate) chaos: u16,
     /// Start no demo services
     #[arg(long)]
     pub(crate) no_demo: bool,
@@ -293,6 +300,9 @@ pub(crate) struct Run {
     /// A label of the workload; may be repeated [default: app=NAME]
     #[arg(long = "label", value_name = "KEY=VALUE")]
     pub(crate) labels: Vec<Label>,
+    /// Offer Dapr's service invocation: sets DAPR_HTTP_PORT and DAPR_GRPC_PORT
+    #[arg(long)]
+    pub(crate) dapr: bool,
     /// Print nothing but what the program prints
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -422,7 +432,8 @@ pub(crate) struct Changing {
     pub(crate) output: Format,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A duration such as `30s`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     runtime::duration::parse(text).map_err(|error| error.to_string())
 }
 

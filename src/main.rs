@@ -6,6 +6,7 @@ mod authz;
 mod breaker;
 mod ca_admin;
 mod change;
+mod chaos;
 mod cli;
 mod completion;
 mod delete;
@@ -80,6 +81,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::ExplainCode(args) => explain_code::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Authz(args) => authz::run(&args),
+        Command::Chaos(args) => chaos::run(&args),
         Command::Version(args) => version::run(&args),
         Command::Ca(args) => program(ca::command::run(args)),
         Command::Gateway(args) => program(gateway::command::run(args)),

@@ -71,6 +71,15 @@ pub(crate) struct Centre {
     pub(crate) registry: SocketAddr,
 }
 
+/// Where a program finds Dapr's API.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dapr {
+    /// Its HTTP API.
+    pub(crate) http: SocketAddr,
+    /// Its gRPC API.
+    pub(crate) grpc: SocketAddr,
+}
+
 /// What a sidecar's file is made from; the names have been checked.
 #[derive(Debug)]
 pub(crate) struct SidecarFile<'a> {
@@ -88,6 +97,8 @@ pub(crate) struct SidecarFile<'a> {
     pub(crate) inbound: Option<Inbound>,
     /// Where the program's own calls go.
     pub(crate) outbound: SocketAddr,
+    /// Where it finds Dapr's API, if it wants it.
+    pub(crate) dapr: Option<Dapr>,
 }
 
 /// A sidecar's file.
@@ -100,6 +111,9 @@ pub(crate) fn sidecar(file: &SidecarFile<'_>) -> String {
         let Inbound { port, listen, app } = inbound;
         format!(r#"{{port: {port}, protocol: http, listen: "{listen}", app: "{app}"}}"#)
     });
+    let dapr = file.dapr.map_or_else(String::new, |Dapr { http, grpc }| {
+        format!(r#"http: "{http}", grpc: "{grpc}""#)
+    });
     let values = [
         ("trustDomain", TRUST_DOMAIN),
         ("name", file.name),
@@ -111,6 +125,7 @@ pub(crate) fn sidecar(file: &SidecarFile<'_>) -> String {
         ("register", &register),
         ("inbound", &inbound),
         ("outbound", &file.outbound.to_string()),
+        ("dapr", &dapr),
     ];
     fill(SIDECAR, &values)
 }
@@ -164,6 +179,10 @@ mod tests {
                 centre,
                 inbound,
                 outbound: loopback(6),
+                dapr: inbound.map(|_| Dapr {
+                    http: loopback(7),
+                    grpc: loopback(8),
+                }),
             });
             holds_no_gap(&text);
             let value: serde_json::Value = serde_saphyr::from_str(&text).unwrap();

@@ -22,6 +22,9 @@ pub(crate) struct Record {
     pub(crate) started_at: u64,
     /// Whether every part has been ready.
     pub(crate) ready: bool,
+    /// Where the chaos API listens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) chaos: Option<SocketAddr>,
     /// By the order in which they start.
     pub(crate) parts: Vec<PartRecord>,
 }

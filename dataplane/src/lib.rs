@@ -11,6 +11,7 @@
 pub mod access;
 pub mod body;
 pub mod breakers;
+pub mod chaos;
 pub mod checked;
 pub mod clock;
 pub mod config;

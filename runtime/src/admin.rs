@@ -17,6 +17,7 @@ use crate::health::Readiness;
 use crate::log::LogHandle;
 use crate::metrics::Metrics;
 
+pub use guard::no_web_page;
 pub use message::{AdminBody, AdminRequest, AdminResponse, Writing};
 pub use stream::Lazy;
 
@@ -27,8 +28,8 @@ type Handler = Arc<dyn Fn(AdminRequest) -> Answer + Send + Sync>;
 ///
 /// Bounded: 64 connections, 16 KiB of head, 64 KiB of body, 5 s for the head, 10 s for the body, two pages at a time that
 /// are written piece by piece. A request whose
-/// `Host` is a foreign name (while we are on loopback), or a POST with a foreign `Origin`, is refused: a web page must
-/// not reach the port through the operator's browser (DNS rebinding).
+/// `Host` is a foreign name (while we are on loopback), or one that may change something with a foreign `Origin`, is
+/// refused: a web page must not reach the port through the operator's browser (DNS rebinding).
 #[derive(Clone)]
 pub struct Admin {
     routes: Arc<BTreeMap<&'static str, Route>>,
@@ -46,6 +47,8 @@ impl std::fmt::Debug for Admin {
 struct Route {
     get: Option<Handler>,
     post: Option<Handler>,
+    put: Option<Handler>,
+    delete: Option<Handler>,
 }
 
 /// Collects the pages of an [`Admin`] port.
@@ -84,6 +87,8 @@ impl Admin {
         let handler = match request.method {
             Method::GET | Method::HEAD => &route.get,
             Method::POST => &route.post,
+            Method::PUT => &route.put,
+            Method::DELETE => &route.delete,
             _ => &None,
         };
         match handler {
@@ -125,6 +130,39 @@ impl AdminBuilder {
     {
         self.routes.entry(path).or_default().post = Some(handler(action));
         self
+    }
+
+    /// Adds a replacement of what stands at the path.
+    #[must_use]
+    pub fn put<F, R>(mut self, path: &'static str, action: F) -> Self
+    where
+        F: Fn(AdminRequest) -> R + Send + Sync + 'static,
+        R: Future<Output = AdminResponse> + Send + 'static,
+    {
+        self.routes.entry(path).or_default().put = Some(handler(action));
+        self
+    }
+
+    /// Adds a removal of what stands at the path.
+    #[must_use]
+    pub fn delete<F, R>(mut self, path: &'static str, action: F) -> Self
+    where
+        F: Fn(AdminRequest) -> R + Send + Sync + 'static,
+        R: Future<Output = AdminResponse> + Send + 'static,
+    {
+        self.routes.entry(path).or_default().delete = Some(handler(action));
+        self
+    }
+
+    /// Adds removals of everything directly below `prefix`, which ends with a slash.
+    #[must_use]
+    pub fn delete_below<F, R>(self, prefix: &'static str, action: F) -> Self
+    where
+        F: Fn(AdminRequest) -> R + Send + Sync + 'static,
+        R: Future<Output = AdminResponse> + Send + 'static,
+    {
+        debug_assert!(prefix.ends_with('/'), "an action of its own: use `delete`");
+        self.delete(prefix, action)
     }
 
     /// Adds `/metrics`.

@@ -9,8 +9,9 @@ use dataplane::body::{BodyEnd, grpc_status};
 use dataplane::headers::{Upgrades, strip_hop_by_hop};
 use dataplane::telemetry::ResponseFlags;
 use dataplane::{ForwardBody, LocalReply};
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, Version};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::exchange::Exchange;
@@ -29,7 +30,18 @@ enum Content {
     Local(Option<Bytes>),
     /// The upstream's.
     Upstream(ForwardBody<RequestBody>),
+    /// One message of gRPC and its trailers.
+    Unary(Option<Bytes>, Option<HeaderMap>),
+    /// None: the stream is reset before a head, an HTTP/1.1 connection closed.
+    Reset,
+    /// The head of an answer, and then a reset.
+    BrokenOff,
 }
+
+/// What happens to a stream that is reset on purpose.
+#[derive(Debug, thiserror::Error)]
+#[error("reset on purpose")]
+pub(crate) struct Reset;
 
 /// The proxy's own answer; gRPC callers get a gRPC status.
 pub(crate) fn local(mut exchange: Box<Exchange>, reply: &LocalReply) -> Response<AnswerBody> {
@@ -39,7 +51,73 @@ pub(crate) fn local(mut exchange: Box<Exchange>, reply: &LocalReply) -> Response
     } else {
         reply.plain()
     };
-    finished(exchange, response)
+    let mut response = finished(exchange, response);
+    response.extensions_mut().insert(OwnAnswer {
+        status: reply.status,
+        text: reply.body.to_string(),
+    });
+    response
+}
+
+/// Marks an answer as the proxy's own, for whoever tells it in other words.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnAnswer {
+    /// The status that HTTP callers see.
+    pub(crate) status: StatusCode,
+    /// The words.
+    pub(crate) text: String,
+}
+
+/// What the proxy said itself; `None` for an upstream's answer.
+pub(crate) fn own(response: &Response<AnswerBody>) -> Option<&OwnAnswer> {
+    response.extensions().get()
+}
+
+/// An answer of the proxy's own in other words.
+pub(crate) fn reworded(
+    mut response: Response<AnswerBody>,
+    status: StatusCode,
+    text: Bytes,
+    media: HeaderValue,
+) -> Response<AnswerBody> {
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
+    headers.insert(CONTENT_TYPE, media);
+    response.body_mut().content = Content::Local(Some(text));
+    response
+}
+
+/// An answer that no account is kept of.
+pub(crate) fn bare(
+    status: StatusCode,
+    text: Bytes,
+    media: Option<HeaderValue>,
+) -> Response<AnswerBody> {
+    let (mut head, ()) = Response::new(()).into_parts();
+    head.status = status;
+    if let Some(media) = media {
+        head.headers.insert(CONTENT_TYPE, media);
+    }
+    with_head(head, text)
+}
+
+/// The same with a head.
+pub(crate) fn with_head(head: Parts, text: Bytes) -> Response<AnswerBody> {
+    let body = AnswerBody {
+        content: Content::Local(Some(text).filter(|text| !text.is_empty())),
+        exchange: None,
+    };
+    Response::from_parts(head, body)
+}
+
+/// An answer of gRPC with one message, that no account is kept of.
+pub(crate) fn unary(head: Parts, message: Bytes, trailers: HeaderMap) -> Response<AnswerBody> {
+    let body = AnswerBody {
+        content: Content::Unary(Some(message), Some(trailers)),
+        exchange: None,
+    };
+    Response::from_parts(head, body)
 }
 
 /// The answer to a request that may not pass.
@@ -92,6 +170,34 @@ pub(crate) fn forwarded(
     })
 }
 
+/// No answer: the caller sees a reset.
+pub(crate) fn reset(mut exchange: Exchange, flags: ResponseFlags) -> Response<AnswerBody> {
+    exchange.answered(0, None);
+    exchange.ended(BodyEnd::Failed, flags);
+    Response::new(AnswerBody {
+        content: Content::Reset,
+        exchange: None,
+    })
+}
+
+/// An answer that breaks off behind its head.
+pub(crate) fn broken_off(mut exchange: Exchange, flags: ResponseFlags) -> Response<AnswerBody> {
+    exchange.answered(200, None);
+    exchange.ended(BodyEnd::Failed, flags);
+    Response::new(AnswerBody {
+        content: Content::BrokenOff,
+        exchange: None,
+    })
+}
+
+/// Whether there is an answer; what is to be reset has none.
+pub(crate) fn or_reset(response: Response<AnswerBody>) -> Result<Response<AnswerBody>, Reset> {
+    match response.body().content {
+        Content::Reset => Err(Reset),
+        _ => Ok(response),
+    }
+}
+
 /// The head of a `101 Switching Protocols`; the tunnel has the exchange.
 pub(crate) fn switching(mut response: Response<ForwardBody<RequestBody>>) -> Response<AnswerBody> {
     tidy_response(response.headers_mut(), Upgrades::Keep);
@@ -135,7 +241,13 @@ impl Body for AnswerBody {
         let this = self.get_mut();
         let polled = match &mut this.content {
             Content::Local(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Content::Unary(message, trailers) => {
+                let message = message.take().map(Frame::data);
+                let next = message.or_else(|| trailers.take().map(Frame::trailers));
+                Poll::Ready(next.map(Ok))
+            }
             Content::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Content::Reset | Content::BrokenOff => return Poll::Ready(Some(Err(Reset.into()))),
         };
         match polled {
             Poll::Pending => Poll::Pending,
@@ -167,7 +279,9 @@ impl Body for AnswerBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Local(text) => text.is_none(),
+            Content::Unary(message, trailers) => message.is_none() && trailers.is_none(),
             Content::Upstream(body) => body.is_end_stream(),
+            Content::Reset | Content::BrokenOff => false,
         }
     }
 
@@ -178,6 +292,7 @@ impl Body for AnswerBody {
                 SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
             }
             Content::Upstream(body) => body.size_hint(),
+            Content::Unary(..) | Content::Reset | Content::BrokenOff => SizeHint::default(),
         }
     }
 }

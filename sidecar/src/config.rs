@@ -22,7 +22,7 @@ use runtime::listen::TakenPorts;
 use runtime::log::LogConfig;
 use serde::Deserialize;
 
-pub(crate) use ports::{AppProtocol, Inbound, Probe, Upstream};
+pub(crate) use ports::{AppProtocol, DaprPorts, Inbound, Probe, Upstream};
 
 /// What a running sidecar needs to know, checked.
 #[derive(Clone, Debug)]
@@ -38,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) inbound: Vec<Inbound>,
     pub(crate) outbound: Option<SocketAddr>,
     pub(crate) upstreams: Vec<Upstream>,
+    /// Where the application finds Dapr's API.
+    pub(crate) dapr: DaprPorts,
     pub(crate) probe: Option<Probe>,
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) taken_ports: TakenPorts,
@@ -48,11 +50,28 @@ pub(crate) struct Config {
     pub(crate) decisions: DecisionsConfig,
     pub(crate) jwks: JwksConfig,
     pub(crate) path: PathConfig,
+    /// Whether the admin port takes chaos scenarios.
+    pub(crate) chaos: Allow,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: RetryConfig,
     /// Peers whose `x-forwarded-for` and `x-forwarded-client-cert` are believed.
     pub(crate) gateways: Vec<SpiffeId>,
+}
+
+/// Whether something that is off by default may be done; `true` or `false` in the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "bool")]
+pub(crate) enum Allow {
+    Yes,
+    #[default]
+    No,
+}
+
+impl From<bool> for Allow {
+    fn from(allowed: bool) -> Self {
+        if allowed { Self::Yes } else { Self::No }
+    }
 }
 
 /// Bounds on what strangers may use.
@@ -128,6 +147,8 @@ struct RawConfig {
     outbound: Option<RawOutbound>,
     #[serde(default)]
     upstreams: Vec<Upstream>,
+    #[serde(default)]
+    dapr: DaprPorts,
     probe: Option<Probe>,
     admin: Option<SocketAddr>,
     #[serde(default)]
@@ -146,6 +167,8 @@ struct RawConfig {
     jwks: JwksConfig,
     #[serde(default)]
     path: PathConfig,
+    #[serde(default)]
+    chaos: Allow,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
@@ -332,6 +355,7 @@ impl Config {
             inbound: raw.inbound,
             outbound: raw.outbound.map(|outbound| outbound.listen),
             upstreams: raw.upstreams,
+            dapr: raw.dapr,
             probe: raw.probe,
             admin: raw.admin,
             taken_ports: raw.taken_ports,
@@ -348,6 +372,7 @@ impl Config {
                 ..raw.jwks
             },
             path: raw.path,
+            chaos: raw.chaos,
             limits: raw.limits,
             timeouts: raw.timeouts,
             retry: raw.retry,

@@ -1,6 +1,5 @@
 //! Drives the HTTP side of one accepted connection to its end, within its deadlines.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::activity::{Activity, InFlight, Pulse, Watched};
-use crate::answer::AnswerBody;
+use crate::answer::{self, AnswerBody};
 use crate::config::{Limits, Timeouts};
 use crate::proxy::RequestBody;
 
@@ -81,7 +80,7 @@ impl HttpServer {
         let entered = Arc::clone(&activity);
         let service = service_fn(move |request: Request<Incoming>| {
             let answered = answer(request.map(RequestBody::new), entered.enter());
-            async move { Ok::<_, Infallible>(answered.await) }
+            async move { answer::or_reset(answered.await) }
         });
         let builder = match speaks {
             Speaks::Either => &self.either,

@@ -30,7 +30,7 @@ use crate::exchange::Exchange;
 use crate::http::{HttpServer, Speaks};
 use crate::proxy::{APP_CONNECT, Peer, Proxy, RequestBody};
 use crate::tidy::{self, SentPath};
-use crate::{admission, limits, tunnel};
+use crate::{admission, chaos, limits, tunnel};
 
 /// The first byte of every TLS record that begins a handshake (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
@@ -232,7 +232,10 @@ impl Inbound {
         {
             return answer::local(exchange, &reply);
         }
-        self.forward(request, exchange).await
+        match chaos::strike(proxy, exchange).await {
+            Ok(exchange) => self.forward(request, exchange).await,
+            Err(struck) => struck,
+        }
     }
 
     /// Today's roots, one form, and no word of the client about who it is. Gives back the path as it was sent, where

@@ -3,7 +3,7 @@
 //! # The life of an inbound request
 //! `accept` takes the connection, `inbound` ends mTLS as PeerAuthentication wants it and keeps who the peer is;
 //! per request one snapshot is loaded, `tidy` gives the request one canonical form, the policies decide on exactly
-//! that form, and it goes to the application. `answer` carries the response back and writes the account of it.
+//! that form, `chaos` has its turn where that is allowed, and it goes to the application. `answer` carries the response back and writes the account of it.
 //!
 //! # The life of an outbound request
 //! The application speaks plain HTTP to `outbound`, by Host or as to a proxy. Host and route choose a cluster,
@@ -17,8 +17,10 @@ mod accept;
 mod activity;
 mod admission;
 mod answer;
+mod chaos;
 pub mod command;
 mod config;
+mod dapr;
 mod discovery;
 mod exchange;
 mod http;

@@ -57,7 +57,7 @@ impl Outbound {
     }
 
     /// One request: one snapshot, one form, one route.
-    async fn answer(
+    pub(crate) async fn answer(
         self: Arc<Self>,
         peer: Arc<Peer>,
         mut request: Request<RequestBody>,

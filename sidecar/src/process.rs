@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use dataplane::chaos::{self, Chaos};
 use dataplane::decisions::Decisions;
 use dataplane::ext_authz::ExtAuthz;
 use dataplane::forward::ForwardSettings;
@@ -31,7 +32,8 @@ use runtime::metrics::Metrics;
 use runtime::state_dir::StateDir;
 use tokio::sync::Semaphore;
 
-use crate::config::{AppProtocol, Config};
+use crate::config::{Allow, AppProtocol, Config};
+use crate::dapr::Dapr;
 use crate::discovery;
 use crate::http::HttpServer;
 use crate::inbound::Inbound;
@@ -163,6 +165,10 @@ fn build(
     let router = Router::new(forwarder.clone(), access.limits.clone())?;
     router.register(registry)?;
     Ok(Proxy {
+        chaos: match config.chaos {
+            Allow::Yes => Chaos::allowed(&workload.name, registry)?,
+            Allow::No => Chaos::default(),
+        },
         store,
         material: keeper.material(),
         router,
@@ -285,6 +291,7 @@ fn admin(parts: &Parts, metrics: Metrics, log: LogHandle) -> Admin {
         parts.registering.clone(),
     );
     let pages = dataplane::breakers::add(pages, &store);
+    let pages = chaos::add(pages, &store, &parts.proxy.chaos);
     dataplane::decisions::add(pages, &store, &parts.proxy.access.decisions)
         .metrics(metrics)
         .readiness(parts.readiness.clone())
@@ -310,6 +317,7 @@ struct Listeners {
     inbound: Vec<TcpListener>,
     outbound: Option<TcpListener>,
     upstreams: Vec<TcpListener>,
+    dapr: Vec<TcpListener>,
     probe: Option<TcpListener>,
     admin: Option<TcpListener>,
 }
@@ -338,6 +346,14 @@ impl Listeners {
             .iter()
             .map(|upstream| bind(upstream.name(), upstream.listen))
             .collect::<anyhow::Result<_>>()?;
+        let dapr = [
+            ("dapr-http", config.dapr.http),
+            ("dapr-grpc", config.dapr.grpc),
+        ];
+        let dapr = dapr
+            .into_iter()
+            .filter_map(|(name, wanted)| Some(bind(name.to_owned(), wanted?)))
+            .collect::<anyhow::Result<_>>()?;
         let mut optional = |name: &str, wanted: Option<SocketAddr>| {
             wanted
                 .map(|wanted| bind(name.to_owned(), wanted))
@@ -346,6 +362,7 @@ impl Listeners {
         let listeners = Self {
             inbound,
             upstreams,
+            dapr,
             outbound: optional("outbound", config.outbound)?,
             probe: optional("probe", config.probe.as_ref().map(|probe| probe.listen))?,
             admin: optional("admin", config.admin)?,
@@ -403,6 +420,19 @@ impl Listeners {
                 move |tcp, remote| Arc::clone(&door).serve(tcp, remote),
             );
             spawn("upstream", when_ready(&parts.readiness, accepting));
+        }
+        for listener in self.dapr {
+            let outbound = Arc::new(Outbound::new(Arc::clone(&parts.proxy), server()));
+            let (proxy, readiness) = (Arc::clone(&parts.proxy), parts.readiness.clone());
+            let door = Arc::new(Dapr::new(proxy, outbound, server(), readiness));
+            // At once: its health is asked for before the sidecar is ready.
+            let accepting = accept::accept(
+                listener,
+                Arc::clone(&places),
+                life.clone(),
+                move |tcp, remote| Arc::clone(&door).serve(tcp, remote),
+            );
+            spawn("dapr", accepting);
         }
         if let Some(listener) = self.outbound {
             let door = Arc::new(Outbound::new(Arc::clone(&parts.proxy), server()));

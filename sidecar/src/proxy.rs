@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use dataplane::chaos::Chaos;
 use dataplane::config::ForwardedPath;
 use dataplane::tcp::Carrier;
 use dataplane::telemetry::{
@@ -35,6 +36,8 @@ pub(crate) struct Proxy {
     pub(crate) router: Router<Incoming>,
     /// Decides about what comes in.
     pub(crate) access: Access,
+    /// What goes wrong on purpose before the application.
+    pub(crate) chaos: Chaos,
     /// Which form of a path goes on.
     pub(crate) path: ForwardedPath,
     pub(crate) metrics: RequestMetrics,

@@ -31,6 +31,8 @@ pub(crate) struct Declaration {
     pub(crate) labels: Vec<Label>,
     /// Where the program serves.
     pub(crate) port: Option<u16>,
+    /// Whether it speaks to Dapr.
+    pub(crate) dapr: bool,
 }
 
 impl Declaration {
@@ -73,6 +75,7 @@ impl Declaration {
             service_account: service_account.clone(),
             labels,
             port: args.port,
+            dapr: args.dapr,
         })
     }
 

@@ -85,6 +85,10 @@ impl Program {
         let node = format!("{node} --require \"{}\"", shim.display());
         let signals = Signals::listen()?;
         let start = || {
+            let dapr = ports.dapr.iter().flat_map(|dapr| {
+                let http = ("DAPR_HTTP_PORT", dapr.http.port().to_string());
+                [http, ("DAPR_GRPC_PORT", dapr.grpc.port().to_string())]
+            });
             Command::new(std::env::current_exe()?)
                 .args(parent::tie())
                 .args(["exec", "--"])
@@ -95,6 +99,7 @@ impl Program {
                 .env("no_proxy", &no_proxy)
                 .env("NO_PROXY", &no_proxy)
                 .env("PORTCULLIS_OUTBOUND", &proxy)
+                .envs(dapr)
                 .env("NODE_USE_ENV_PROXY", "1")
                 .env("NODE_OPTIONS", node.trim())
                 .kill_on_drop(true)

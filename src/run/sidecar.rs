@@ -15,7 +15,7 @@ use crate::directory::{MeshDir, private_dir, write_whole};
 use crate::exit::{Context as _, Failure};
 use crate::parent;
 use crate::ports::{self, FreePorts, loopback};
-use crate::process_files::{self, Centre, Inbound, SidecarFile};
+use crate::process_files::{self, Centre, Dapr, Inbound, SidecarFile};
 use crate::up::logs::tail;
 use crate::up::part::append_to;
 use crate::up::supervisor::send;
@@ -31,6 +31,7 @@ pub(crate) struct Sidecar {
     child: Child,
     home: PathBuf,
     log: PathBuf,
+    with_dapr: bool,
 }
 
 /// Where a sidecar listens.
@@ -38,6 +39,8 @@ pub(crate) struct Sidecar {
 pub(crate) struct SidecarPorts {
     /// For the program.
     pub(crate) outbound: SocketAddr,
+    /// For a program that speaks to Dapr.
+    pub(crate) dapr: Option<Dapr>,
 }
 
 impl Sidecar {
@@ -71,6 +74,14 @@ impl Sidecar {
                 centre,
                 inbound,
                 outbound: free.pick(None)?,
+                dapr: if declaration.dapr {
+                    Some(Dapr {
+                        http: free.pick(None)?,
+                        grpc: free.pick(None)?,
+                    })
+                } else {
+                    None
+                },
             });
             drop(free);
             let config = home.join("sidecar.yaml");
@@ -87,12 +98,18 @@ impl Sidecar {
                 .spawn()
         };
         let child = start().context(|| "cannot start the sidecar".to_owned())?;
-        Ok(Self { child, home, log })
+        Ok(Self {
+            child,
+            home,
+            log,
+            with_dapr: declaration.dapr,
+        })
     }
 
     /// Waits until it has a certificate and policies, and tells where it listens.
     pub(crate) async fn ready(&mut self) -> Result<SidecarPorts, Failure> {
         let state = self.home.join("state");
+        let with_dapr = self.with_dapr;
         let ready = async {
             loop {
                 if let Some(ports) = ports::published(&state)
@@ -103,8 +120,11 @@ impl Sidecar {
                     && let Some(ports) = ports::published(&state)
                     && let Some(outbound) = ports.get("outbound")
                 {
+                    let dapr = |name: &str| with_dapr.then(|| ports.get(name).copied()).flatten();
+                    let dapr = dapr("dapr-http").zip(dapr("dapr-grpc"));
                     return SidecarPorts {
                         outbound: *outbound,
+                        dapr: dapr.map(|(http, grpc)| Dapr { http, grpc }),
                     };
                 }
                 sleep(READY_POLL).await;

@@ -1,10 +1,12 @@
 //! What `up` prints: each part as it becomes ready, what to type next, and whatever goes wrong later.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::part::Part;
 use super::plan::Plan;
 use crate::admin_port;
+use crate::chaos;
 use crate::directory::MeshDir;
 use crate::record::{Kind, PartRecord, Record};
 use crate::terminal::{self, Mark, heading, line, marked, mebibytes};
@@ -16,6 +18,15 @@ pub(crate) fn beginning(dir: &MeshDir) {
         "Portcullis {version} in {}",
         dir.root().display()
     )));
+}
+
+/// Where the chaos API is, and whether it had to move.
+pub(crate) fn chaos(wish: u16, at: SocketAddr) {
+    marked(Mark::Good, "chaos", chaos::server::url(at));
+    if wish != 0 && at.port() != wish {
+        let text = format!("port {wish} is taken; the chaos API is at {at}");
+        marked(Mark::Attention, "chaos", text);
+    }
 }
 
 /// A part is ready for the first time.

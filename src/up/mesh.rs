@@ -1,5 +1,6 @@
 //! The running mesh: starts its parts in order, follows what happens to them, and stops them in order.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::part::Part;
 use super::plan::Plan;
 use super::supervisor::{Event, News, Order, Supervisor};
 use crate::ca_admin::CaAdmin;
+use crate::chaos;
 use crate::cli::Up;
 use crate::directory::{MeshDir, write_whole};
 use crate::exit::{Context as _, Exit, Failure};
@@ -53,6 +55,8 @@ struct Mesh<'a> {
     dir: &'a MeshDir,
     plan: Plan,
     executable: PathBuf,
+    /// Where the chaos API listens.
+    chaos: SocketAddr,
     parts: Vec<Running>,
     events: mpsc::UnboundedSender<Event>,
     started: Instant,
@@ -74,11 +78,13 @@ pub(crate) async fn run(dir: &MeshDir, args: &Up) -> Result<Exit, Failure> {
     leftovers::sweep(dir);
     let plan = Plan::make(dir, args, demo).context(|| "cannot find free ports".to_owned())?;
     let executable = std::env::current_exe().context(|| "cannot find myself".to_owned())?;
+    let chaos = open_chaos(dir, args.chaos)?;
     let (events, mut happened) = mpsc::unbounded_channel();
     let mut mesh = Mesh {
         dir,
         plan,
         executable,
+        chaos,
         parts: Vec::new(),
         events,
         started,
@@ -87,6 +93,7 @@ pub(crate) async fn run(dir: &MeshDir, args: &Up) -> Result<Exit, Failure> {
         told_to_wait: false,
     };
     announce::beginning(dir);
+    announce::chaos(args.chaos, chaos);
     let outcome = mesh.keep(&mut happened, &mut signals).await;
     mesh.stop(&mut signals).await;
     outcome.map(|()| Exit::Fine)
@@ -319,6 +326,7 @@ impl Mesh<'_> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: self.started_at,
             ready: self.complete,
+            chaos: Some(self.chaos),
             parts: self
                 .parts
                 .iter()
@@ -330,6 +338,20 @@ impl Mesh<'_> {
     fn write_record(&self) -> Result<(), Failure> {
         self.record().write(self.dir)
     }
+}
+
+/// Serves the chaos API beside the mesh, for as long as this process runs.
+fn open_chaos(dir: &MeshDir, port: u16) -> Result<SocketAddr, Failure> {
+    let doing = || "cannot open the chaos API's port".to_owned();
+    let listener = chaos::server::listen(port).context(doing)?;
+    let at = listener.local_addr().context(doing)?;
+    let serving = chaos::server::serve(dir.clone(), listener);
+    tokio::spawn(async move {
+        if let Err(error) = serving.await {
+            announce::trouble("chaos", &format!("its API has failed: {error}"));
+        }
+    });
+    Ok(at)
 }
 
 /// Ctrl-C, and what `down` sends.

@@ -270,6 +270,7 @@ impl Workload {
                 app: self.app_at,
             }),
             outbound: self.outbound,
+            dapr: None,
         })
     }
 }

@@ -48,6 +48,12 @@ impl<B: Body<Data = Bytes> + Unpin> Begun<B> {
         copy
     }
 
+    /// Another body in the place of what was read, which was all of it.
+    #[must_use]
+    pub fn replaced(self, body: Bytes) -> Self {
+        Self::with(body, self.rest)
+    }
+
     /// Reads at most `max` bytes ahead (and what else came in one piece with them), and shows them.
     ///
     /// # Errors

@@ -3,7 +3,6 @@
 use crate::Istio::{Accepts, Refuses};
 use crate::{Case, check};
 
-
 #[test]
 fn destination_rules() {
     check("DestinationRule", CASES);

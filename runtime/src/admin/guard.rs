@@ -2,12 +2,17 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
+
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
+const NOT_OURS: &str = "this Host is not ours; use the address or localhost\n";
+const OTHER_SITE: &str = "requests from other sites are refused\n";
 
 /// Decides whether a request may be answered; the error is for the client.
 ///
 /// A rebinding page reaches a loopback port under its own name, so there a `Host` that is neither an address nor
-/// `localhost` is refused. A page of another origin can POST blindly; it cannot hide its `Origin`.
+/// `localhost` is refused. A page of another origin can POST blindly; it cannot hide its `Origin`, and browsers that
+/// know fetch metadata say so themselves (W3C Fetch Metadata).
 pub(super) fn check(
     method: &Method,
     headers: &HeaderMap,
@@ -21,23 +26,40 @@ pub(super) fn check(
     let Some(host) = host else {
         return Err("a Host header is required\n");
     };
-    let local_name = is_address_or_localhost(host);
-    if !local_name && (local.is_loopback() || method == Method::POST) {
-        return Err("this Host is not ours; use the address or localhost\n");
+    let changes = !matches!(*method, Method::GET | Method::HEAD);
+    if changes {
+        return no_web_page(host, headers);
     }
-    if method == Method::POST {
-        for origin in headers.get_all(header::ORIGIN) {
-            let same = origin
-                .to_str()
-                .ok()
-                .and_then(|origin| origin.strip_prefix("http://"))
-                .is_some_and(|origin| origin.eq_ignore_ascii_case(host));
-            if !same {
-                return Err("requests from other sites are refused\n");
-            }
-        }
+    if local.is_loopback() && !is_address_or_localhost(host) {
+        return Err(NOT_OURS);
     }
     Ok(())
+}
+
+/// Refuses what a web page may have sent through the browser of whoever sits at this machine: a foreign `host`, and
+/// a request of another site. For ports on the loopback that act on behalf of those who reach them; the error is for
+/// the client.
+///
+/// # Errors
+/// Which of the two it is.
+pub fn no_web_page(host: &str, headers: &HeaderMap) -> Result<(), &'static str> {
+    if !is_address_or_localhost(host) {
+        return Err(NOT_OURS);
+    }
+    let site = headers.get(SEC_FETCH_SITE);
+    if site.is_some_and(|site| site != "same-origin" && site != "none") {
+        return Err(OTHER_SITE);
+    }
+    let same = |origin: &HeaderValue| {
+        let origin = origin.to_str().ok();
+        let origin = origin.and_then(|origin| origin.strip_prefix("http://"));
+        origin.is_some_and(|origin| origin.eq_ignore_ascii_case(host))
+    };
+    if headers.get_all(header::ORIGIN).iter().all(same) {
+        Ok(())
+    } else {
+        Err(OTHER_SITE)
+    }
 }
 
 fn is_address_or_localhost(host: &str) -> bool {
@@ -75,7 +97,9 @@ mod tests {
                 !allowed(&Method::POST, host, Some("http://evil.example")),
                 "{host}"
             );
-            assert!(!allowed(&Method::POST, host, Some("null")), "{host}");
+            for changing in [Method::POST, Method::PUT, Method::DELETE] {
+                assert!(!allowed(&changing, host, Some("null")), "{host}");
+            }
         }
         for host in [
             "evil.example",
@@ -86,6 +110,20 @@ mod tests {
         ] {
             assert!(!allowed(&Method::GET, host, None), "{host}");
             assert!(!allowed(&Method::POST, host, None), "{host}");
+        }
+        let loopback = IpAddr::from([127, 0, 0, 1]);
+        for (site, fine) in [
+            ("cross-site", false),
+            ("same-site", false),
+            ("same-origin", true),
+            ("none", true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, "localhost:8092".parse().unwrap());
+            headers.insert(SEC_FETCH_SITE, site.parse().unwrap());
+            let delete = check(&Method::DELETE, &headers, loopback);
+            assert_eq!(delete.is_ok(), fine, "{site}");
+            assert!(check(&Method::GET, &headers, loopback).is_ok(), "{site}");
         }
         let public = IpAddr::from([192, 0, 2, 1]);
         let mut headers = HeaderMap::new();

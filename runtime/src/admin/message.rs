@@ -10,7 +10,7 @@ use serde::Serialize;
 /// A request whose head and body were read whole.
 #[derive(Clone, Debug)]
 pub struct AdminRequest {
-    /// GET, HEAD or POST.
+    /// GET, HEAD, POST, PUT or DELETE.
     pub method: Method,
     /// The path without query.
     pub path: String,

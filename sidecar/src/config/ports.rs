@@ -74,6 +74,16 @@ impl Upstream {
     }
 }
 
+/// The ports of Dapr's API for the application.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct DaprPorts {
+    /// For its HTTP API.
+    pub(crate) http: Option<SocketAddr>,
+    /// For its gRPC API.
+    pub(crate) grpc: Option<SocketAddr>,
+}
+
 /// The plaintext port for health probes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

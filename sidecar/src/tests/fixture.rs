@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use dataplane::chaos::Chaos;
 use dataplane::config::ForwardedPath;
 use dataplane::tcp::Carrier;
 use dataplane::telemetry::{AccessLog, RequestMetrics, TcpMetrics};
@@ -39,6 +40,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
 };
+use runtime::health::Readiness;
 use runtime::lifecycle::Lifecycle;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -48,6 +50,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::accept::accept;
 use crate::config::{AppProtocol, Inbound as Port, Limits, Timeouts, Upstream};
+use crate::dapr::Dapr;
 use crate::http::HttpServer;
 use crate::inbound::Inbound;
 use crate::outbound::Outbound;
@@ -176,6 +179,7 @@ impl Sidecar {
             router: Router::new(forwarder.clone(), access.limits.clone()).unwrap(),
             forwarder,
             access,
+            chaos: Chaos::allowed(account, &registry).unwrap(),
             path,
             metrics,
             access_log: AccessLog::off(),
@@ -248,6 +252,24 @@ impl Sidecar {
         let upstream = Upstream::tcp(service, port, address);
         let outbound = Arc::new(TcpOutbound::new(proxy, &timeouts, &upstream));
         let serve = move |tcp, remote| Arc::clone(&outbound).serve(tcp, remote);
+        let places = Arc::new(Semaphore::new(1000));
+        tokio::spawn(accept(listener, places, self.life.clone(), serve));
+        address
+    }
+
+    /// Dapr's API for its application.
+    pub(super) fn dapr(&self) -> SocketAddr {
+        let (listener, address) = listener();
+        let server = || {
+            let timeouts = Timeouts::default();
+            HttpServer::new(&Limits::default(), timeouts, self.life.clone())
+        };
+        let outbound = Arc::new(Outbound::new(Arc::clone(&self.proxy), server()));
+        let readiness = Readiness::new();
+        readiness.condition("test").set_ready();
+        let dapr = Dapr::new(Arc::clone(&self.proxy), outbound, server(), readiness);
+        let dapr = Arc::new(dapr);
+        let serve = move |tcp, remote| Arc::clone(&dapr).serve(tcp, remote);
         let places = Arc::new(Semaphore::new(1000));
         tokio::spawn(accept(listener, places, self.life.clone(), serve));
         address
