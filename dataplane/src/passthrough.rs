@@ -53,7 +53,7 @@ impl Stranger<'_> {
             let found: Vec<SocketAddr> = found.collect();
             let address = found.iter().find(|address| address.is_ipv4());
             address
-                .or(found.first())
+                .or_else(|| found.first())
                 .copied()
                 .ok_or_else(|| error("the name has no address".to_owned()))?
         };

@@ -294,7 +294,8 @@ impl<B: RequestBody> Router<B> {
             hash: key.hash,
             ..Way::new(destination.cluster, &route.retry)
         };
-        let sent = self.forwarder.forward(snapshot, way, request).await;
+        // Large: it holds a request in all its forms.
+        let sent = Box::pin(self.forwarder.forward(snapshot, way, request)).await;
         let unasked = |response: &Response<_>| {
             response.status() == StatusCode::SWITCHING_PROTOCOLS
                 && origin.upgrades == Upgrades::Strip

@@ -48,6 +48,7 @@ use crate::upstream::{Limits, Upstreams};
 
 /// Any body. A type with a name of its own: boxed errors in type parameters keep futures from being `Send`
 /// (rust-lang/rust#64552).
+#[derive(Debug)]
 pub(crate) struct TestBody(BoxBody<Bytes, BoxError>);
 
 impl TestBody {

@@ -172,7 +172,7 @@ pub(super) async fn start_with(documents: &str, access: Access, rules: EdgeRules
                 &gateway,
                 &carrier,
                 port,
-                Duration::from_secs(60),
+                Duration::from_mins(1),
             )),
             tls: Arc::clone(&terminator),
             timeouts: Timeouts::from(TimeoutsConfig::default()),

@@ -14,7 +14,7 @@ use crate::testing::{
     CLIENT_ID, Ca, Documents, H1, H2, Server, TestBody, data, eventually, fed, full, get,
     plain_client, post, serve, text,
 };
-use crate::upstream::Limits;
+use crate::upstream::{Limits, UpstreamProtocol};
 
 mod retries;
 

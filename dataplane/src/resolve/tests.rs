@@ -179,7 +179,7 @@ async fn every_address_of_a_name_is_an_endpoint() {
         resolver: Resolver::with_servers(&[server.address]),
         ..crate::testing::context(crate::Role::Sidecar)
     };
-    let store = crate::PolicyStore::start(source, context, &Registry::new()).unwrap();
+    let store = crate::PolicyStore::start(source, None, context, &Registry::new()).unwrap();
     let addresses = || -> Vec<String> {
         let Some(snapshot) = store.snapshot() else {
             return Vec::new();

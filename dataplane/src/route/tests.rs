@@ -58,7 +58,7 @@ impl Fixture {
         let files = [SourceFile::new("mesh.yaml", yaml)];
         let mut loader = policies::load::Loader::default();
         let snapshot = Snapshot::build(&mut loader, &files, &context(role), None);
-        let forwarder = Forwarder::new(plain_client(Limits::default()).beside());
+        let forwarder = Forwarder::new(plain_client::<TestBody>(Limits::default()).beside());
         Self {
             snapshot: Arc::new(snapshot.unwrap()),
             router: Router::new(forwarder, RateLimiter::default()).unwrap(),

@@ -63,7 +63,7 @@ impl Dapr {
         };
         let (app, request) = match self.as_http(message, request) {
             Ok(request) => request,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         let answered = Arc::clone(&self.outbound)
             .answer(peer, request, in_flight)
@@ -89,14 +89,14 @@ impl Dapr {
         &self,
         message: InvokeServiceRequest,
         request: Request<RequestBody>,
-    ) -> Result<(String, Request<RequestBody>), Response<AnswerBody>> {
-        let app = checked(&message.id).map_err(|refusal| refusal.answer(true))?;
+    ) -> Result<(String, Request<RequestBody>), Box<Response<AnswerBody>>> {
+        let app = checked(&message.id).map_err(|refusal| Box::new(refusal.answer(true)))?;
         let Some(call) = message.message.filter(|call| !call.method.is_empty()) else {
-            return Err(status(INVALID_ARGUMENT, "no method given"));
+            return Err(Box::new(status(INVALID_ARGUMENT, "no method given")));
         };
         let extension = call.http_extension.unwrap_or_default();
         let method = method_of(extension.verb())
-            .ok_or_else(|| status(INVALID_ARGUMENT, "CONNECT and TRACE are no calls"))?;
+            .ok_or_else(|| Box::new(status(INVALID_ARGUMENT, "CONNECT and TRACE are no calls")))?;
         let data = Bytes::from(call.data.unwrap_or_default().value);
         let mut http = request.map(|body| body.replaced(data.clone()));
         *http.method_mut() = method;
@@ -108,12 +108,12 @@ impl Dapr {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(data.len()));
         if !call.content_type.is_empty() {
             let media = HeaderValue::try_from(call.content_type)
-                .map_err(|_| status(INVALID_ARGUMENT, "the content type is malformed"))?;
+                .map_err(|_| Box::new(status(INVALID_ARGUMENT, "the content type is malformed")))?;
             headers.insert(header::CONTENT_TYPE, media);
         }
         let to = target(&call.method, Some(&extension.querystring));
         aim(&mut http, &self.authority(&app), to)
-            .map_err(|reply| Refusal::invalid(&reply.body).answer(true))?;
+            .map_err(|reply| Box::new(Refusal::invalid(&reply.body).answer(true)))?;
         Ok((app, http))
     }
 }

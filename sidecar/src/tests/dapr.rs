@@ -109,10 +109,8 @@ async fn what_goes_wrong_is_said_as_dapr_says_it() {
         );
         assert!(body["message"].as_str().unwrap().contains(error), "{body}");
     }
-    let rebound = exchange(
-        TcpStream::connect(dapr).await.unwrap(),
-        &closing("GET /v1.0/healthz", "evil.test", ""),
-    );
+    let asked = closing("GET /v1.0/healthz", "evil.test", "");
+    let rebound = exchange(TcpStream::connect(dapr).await.unwrap(), &asked);
     assert_eq!(status(&rebound.await), "403");
 }
 

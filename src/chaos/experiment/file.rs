@@ -211,7 +211,7 @@ impl Experiment {
 
 impl Step {
     fn checked(raw: RawStep) -> Result<Self, String> {
-        let actions: [Option<Result<Action, String>>; 5] = [
+        let steps: [Option<Result<Action, String>>; 5] = [
             raw.error.map(|error| {
                 Ok(Action::Error(ErrorBody {
                     service: error.service,
@@ -242,9 +242,8 @@ impl Step {
                     .map(Box::new)
                     .map(Action::Requests)
             }),
-        ]
-        .into_iter()
-        .flatten();
+        ];
+        let mut actions = steps.into_iter().flatten();
         let one = "has exactly one of `error`, `latency`, `stop`, `pause` and `requests`";
         let action = actions.next().ok_or_else(|| format!("a step {one}"))??;
         if actions.next().is_some() {

@@ -192,7 +192,7 @@ async fn an_idle_connection_closes_when_the_document_says() {
 #[tokio::test]
 async fn an_opaque_connection_above_the_limit_is_refused() {
     let (server, _gate) = gated(H1).await;
-    let client = plain_client(Limits::default());
+    let client = plain_client::<crate::testing::TestBody>(Limits::default());
     let settings = PoolSettings {
         max_connections: Some(1),
         ..PoolSettings::default()

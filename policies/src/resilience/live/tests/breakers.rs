@@ -329,7 +329,8 @@ impl Observer for Diary {
 fn every_transition_is_told_once() {
     let live = watched(1, "consecutive5xxErrors: 1, maxEjectionPercent: 100");
     let diary = Arc::new(Diary::default());
-    let observer: Arc<dyn Observer> = diary.clone();
+    let observer = Arc::clone(&diary);
+    let observer: Arc<dyn Observer> = observer;
     live.observe(&observer);
     for second in 0..200 {
         let works = second >= 90;
