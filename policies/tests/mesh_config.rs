@@ -149,11 +149,11 @@ fn traffic_is_warned_about_and_security_refused() {
         ),
         (
             "  defaultHttpRetryPolicy: {attempts: 2, retryOn: 5xx, retryRemoteLocalities: true}\n",
-            &["warning[PC0247]: `defaultHttpRetryPolicy`"],
+            &["warning[PC0213]: `retryRemoteLocalities`"],
         ),
         (
             "  defaultHttpRetryPolicy: {attempts: many}\n",
-            &["warning[PC0247]", "error[PC0109]"],
+            &["error[PC0109]"],
         ),
         (
             "  connectTimeout: 10s\n  tcpKeepalive: {probes: 3, time: 10s, interval: 1s}\n",

@@ -126,7 +126,7 @@ impl Picker {
         (0..DRAWS)
             .filter_map(|draw| schedule.slot(mixed(random, draw)))
             .find(|member| candidates.is_fit(*member))
-            .or_else(|| self.first_fit(mixed(random, DRAWS), candidates))
+            .or_else(|| self.fit_by_weight(mixed(random, DRAWS), candidates))
     }
 
     /// Of two that are drawn by weight the one with less to do for its weight; the first if they have the same.
@@ -153,6 +153,24 @@ impl Picker {
         let share = u64::from(weight).saturating_mul(u64::from(candidates.warmth(member)));
         let load = u64::from(candidates.load(member)) << 48;
         load.checked_div(share).unwrap_or(u64::MAX)
+    }
+
+    /// Drawn by weight among those that are fit now: when most are out, the schedule names few others.
+    fn fit_by_weight(&self, draw: u64, candidates: &impl Candidates) -> Option<usize> {
+        let fit = || {
+            let members = self.members.iter().enumerate();
+            members.filter(|(number, member)| member.weight > 0 && candidates.is_fit(*number))
+        };
+        let total: u64 = fit().map(|(_, member)| u64::from(member.weight)).sum();
+        let mut left = draw.checked_rem(total)?;
+        for (number, member) in fit() {
+            match left.checked_sub(u64::from(member.weight)) {
+                Some(rest) => left = rest,
+                None => return Some(number),
+            }
+        }
+        // One that was fit a moment ago is not any more.
+        fit().next().map(|(number, _)| number)
     }
 
     /// Any fit member, looked for from a given one on.

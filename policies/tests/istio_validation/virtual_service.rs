@@ -867,7 +867,7 @@ const RULES: &[Case] = &[
         "remote localities without attempts",
         "{route: [{destination: {host: a}}], retries: {attempts: 0, retryRemoteLocalities: false}}",
         Refuses,
-        "PC0112",
+        "PC0112 PC0213",
         "",
     ),
     // Faults.

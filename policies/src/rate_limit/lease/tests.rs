@@ -104,9 +104,13 @@ fn four_processes_keep_one_rate_within_5_percent() {
             f64::from(passed) <= expected * 1.001 + 1.0,
             "{passed} of {expected}"
         );
-        // The hot path stays in memory.
+        // The hot path stays in memory: who gets many requests asks for few of them, who gets few asks at his pace.
         let asked = f64::from(questions) / offered;
-        assert!(asked < 0.3, "{requests}: {asked} questions a request");
+        let a_second = f64::from(questions) / (4.0 * length.as_secs_f64());
+        assert!(
+            asked < 0.3 || a_second <= 1.0 / PACE.as_secs_f64(),
+            "{requests}: {asked} questions a request, {a_second} a second and process"
+        );
     }
 }
 
