@@ -17,7 +17,7 @@ apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: server, namespace: my-app}
 spec:
-  host: server
+  host: product-service
   trafficPolicy:
     connectionPool: {http: {http2MaxRequests: 1}}
     outlierDetection: {consecutive5xxErrors: 2, baseEjectionTime: 60s, maxEjectionPercent: 100}
