@@ -105,7 +105,7 @@ struct Done {
     process: String,
     cluster: String,
     #[serde(flatten)]
-    done: Reset,
+    reset: Reset,
 }
 
 /// Runs a verb of the group.
@@ -165,11 +165,11 @@ fn reset(args: &ResetArgs) -> Result<Exit, Failure> {
             let why = String::from_utf8_lossy(&body).trim().to_owned();
             return Err(Failure::new(format!("{}: {why}", doing())));
         }
-        let done = serde_json::from_slice(&body).context(doing)?;
+        let reset = serde_json::from_slice(&body).context(doing)?;
         all.push(Done {
             process: process.name,
             cluster: seen.cluster.cluster,
-            done,
+            reset,
         });
     }
     if let (true, Some(endpoint)) = (all.is_empty(), &args.endpoint) {

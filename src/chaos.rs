@@ -212,10 +212,10 @@ pub(crate) fn run(args: &Chaos) -> Result<Exit, Failure> {
             match args.output {
                 Format::Json => text::json(&stopped),
                 Format::Text if stopped.scenarios == 0 => {
-                    terminal::line("nothing was to be stopped")
+                    terminal::line("nothing was to be stopped");
                 }
                 Format::Text => {
-                    terminal::line(format_args!("stopped at {}", stopped.stopped.join(", ")))
+                    terminal::line(format_args!("stopped at {}", stopped.stopped.join(", ")));
                 }
             }
             Ok(Exit::Fine)

@@ -490,15 +490,20 @@ pub(crate) struct Demo {
 #[derive(Debug, Subcommand)]
 pub(crate) enum DemoService {
     /// The product catalogue
-    ProductService(DemoServer),
+    #[command(name = "product-service")]
+    Product(DemoServer),
     /// The catalogue that customers read
-    CatalogService(DemoServer),
+    #[command(name = "catalog-service")]
+    Catalog(DemoServer),
     /// Payments of orders
-    PaymentService(DemoServer),
+    #[command(name = "payment-service")]
+    Payment(DemoServer),
     /// What is in stock
-    InventoryService(DemoServer),
+    #[command(name = "inventory-service")]
+    Inventory(DemoServer),
     /// The orders, which ask for products, stock and payments through the mesh
-    OrderService {
+    #[command(name = "order-service")]
+    Order {
         #[command(flatten)]
         server: DemoServer,
         /// The sidecar's outbound port, by which other services are called

@@ -15,23 +15,23 @@ use crate::exit::{Exit, Failure};
 /// Runs one service until it is told to stop.
 pub(crate) fn run(args: Demo) -> Result<Exit, Failure> {
     match args.service {
-        DemoService::ProductService(flags) => {
+        DemoService::Product(flags) => {
             let service = product::ProductService::new(&flags.version);
             server::run(&flags, service)
         }
-        DemoService::CatalogService(flags) => {
+        DemoService::Catalog(flags) => {
             let service = catalog::CatalogService::new(&flags.version);
             server::run(&flags, service)
         }
-        DemoService::PaymentService(flags) => {
+        DemoService::Payment(flags) => {
             let service = payment::PaymentService::new(&flags.version);
             server::run(&flags, service)
         }
-        DemoService::InventoryService(flags) => {
+        DemoService::Inventory(flags) => {
             let service = inventory::InventoryService::new(&flags.version);
             server::run(&flags, service)
         }
-        DemoService::OrderService {
+        DemoService::Order {
             server: flags,
             outbound,
         } => {

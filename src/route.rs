@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Route) -> Result<Exit, Failure> {
     let mut files = inputs::read(&paths(args)?)?;
     if args.paths.is_empty() {
         let dir = MeshDir::resolve(&args.dir)?;
-        files = services::with_registered(&dir, files);
+        files = services::with_registered(&dir, &files);
     }
     let checked = checked::check(&mut Loader::default(), &files, &mesh());
     if checked.has_errors() {

@@ -71,10 +71,10 @@ pub(crate) fn documents(dir: &MeshDir) -> Vec<SourceFile> {
 }
 
 /// The files with what is registered beside them, as proxies read it: where both declare the same thing, the file wins.
-pub(crate) fn with_registered(dir: &MeshDir, files: Vec<SourceFile>) -> Vec<SourceFile> {
+pub(crate) fn with_registered(dir: &MeshDir, files: &[SourceFile]) -> Vec<SourceFile> {
     let mut registered = documents(dir);
     loop {
-        let all = [files.as_slice(), &registered].concat();
+        let all = [files, &registered].concat();
         let checked = check(&mut Loader::default(), &all, &mesh());
         let before = registered.len();
         registered.retain(|file| {

@@ -98,9 +98,8 @@ impl Dapr {
                 if let Err(reply) = aim(&mut request, &authority, target) {
                     return Refusal::invalid(&reply.body).answer(grpc);
                 }
-                let response = Arc::clone(&self.outbound)
-                    .answer(peer, request, in_flight)
-                    .await;
+                let answering = Arc::clone(&self.outbound).answer(peer, request, in_flight);
+                let response = Box::pin(answering).await;
                 // A gRPC caller has a gRPC status already.
                 match answer::own(&response) {
                     Some(own) if !grpc => {

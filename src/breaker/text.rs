@@ -135,33 +135,37 @@ fn state(seen: &Seen, text: &mut String) {
     );
     text.push_str(&line);
     for one in &cluster.endpoints {
-        let mut line = format!("    {}", one.address);
-        if !one.workload.is_empty() {
-            line.push_str(&format!(" ({})", one.workload));
-        }
-        line.push_str(": ");
-        line.push_str(&one.breaker);
-        if let Some(remaining) = one.remaining {
-            line.push_str(&format!(" for another {}", span(remaining)));
-        }
-        if let (true, Some(reason)) = (one.breaker != "closed", &one.reason) {
-            line.push_str(&format!(", because of {}", spoken(reason)));
-        }
-        if !one.healthy {
-            line.push_str(", fails its health checks");
-        }
-        let row = one
-            .consecutive_5xx_errors
-            .max(one.consecutive_gateway_errors);
-        if row > 0 {
-            line.push_str(&format!(", {row} errors in a row"));
-        }
-        if one.ejections > 0 {
-            line.push_str(&format!(", ejected {} times", one.ejections));
-        }
-        text.push_str(&line);
+        text.push_str(&endpoint(one).concat());
         text.push('\n');
     }
+}
+
+/// How one endpoint stands, in the order in which one would say it.
+fn endpoint(one: &EndpointShown) -> Vec<String> {
+    let mut told = vec![format!("    {}", one.address)];
+    if !one.workload.is_empty() {
+        told.push(format!(" ({})", one.workload));
+    }
+    told.push(format!(": {}", one.breaker));
+    if let Some(remaining) = one.remaining {
+        told.push(format!(" for another {}", span(remaining)));
+    }
+    if let (true, Some(reason)) = (one.breaker != "closed", &one.reason) {
+        told.push(format!(", because of {}", spoken(reason)));
+    }
+    if !one.healthy {
+        told.push(", fails its health checks".to_owned());
+    }
+    let row = one
+        .consecutive_5xx_errors
+        .max(one.consecutive_gateway_errors);
+    if row > 0 {
+        told.push(format!(", {row} errors in a row"));
+    }
+    if one.ejections > 0 {
+        told.push(format!(", ejected {} times", one.ejections));
+    }
+    told
 }
 
 /// What was reset.
@@ -170,9 +174,9 @@ pub(super) fn reset(all: &[Done]) -> String {
         let Done {
             process,
             cluster,
-            done,
+            reset,
         } = done;
-        let what = match done.reset {
+        let what = match reset.reset {
             0 => "was closed already".to_owned(),
             1 => "1 breaker closed".to_owned(),
             count => format!("{count} breakers closed"),

@@ -32,7 +32,7 @@ impl Subject {
     pub(crate) fn read(dir: &Dir, request: &Request) -> Result<Self, Failure> {
         let mut files = inputs::read(&paths(dir, &request.files)?)?;
         if request.files.is_empty() {
-            files = services::with_registered(&MeshDir::resolve(dir)?, files);
+            files = services::with_registered(&MeshDir::resolve(dir)?, &files);
         }
         let mut checked = checked::check(&mut Loader::default(), &files, &mesh());
         // A service that is declared elsewhere changes nothing about who may.

@@ -55,10 +55,7 @@ pub const GLANCE: Duration = Duration::from_millis(25);
 ///
 /// # Panics
 /// With `what` if it does not hold in time.
-pub async fn eventually<T, F>(what: &str, mut look: impl FnMut() -> F) -> T
-where
-    F: Future<Output = Option<T>>,
-{
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let start = std::time::Instant::now();
     while start.elapsed() < PATIENCE {
         if let Some(found) = look().await {

@@ -137,7 +137,9 @@ async fn echo() -> Server {
         names.sort_unstable();
         for name in names.into_iter().filter(|name| name.starts_with("x-t")) {
             for value in headers.get_all(name) {
-                told.push_str(&format!("\n{name}: {}", value.to_str().unwrap()));
+                for part in ["\n", name, ": ", value.to_str().unwrap()] {
+                    told.push_str(part);
+                }
             }
         }
         let mut response = Response::new(full(told));

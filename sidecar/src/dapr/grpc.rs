@@ -65,9 +65,8 @@ impl Dapr {
             Ok(request) => request,
             Err(refusal) => return *refusal,
         };
-        let answered = Arc::clone(&self.outbound)
-            .answer(peer, request, in_flight)
-            .await;
+        let answering = Arc::clone(&self.outbound).answer(peer, request, in_flight);
+        let answered = Box::pin(answering).await;
         let own = answer::own(&answered).cloned();
         let (head, body) = answered.into_parts();
         let body = match Limited::new(body, LONGEST - PREFIX).collect().await {

@@ -141,9 +141,9 @@ async fn a_connection_serves_as_many_requests_as_it_may() {
             ..PoolSettings::default()
         };
         let target = limited(&server, protocol, settings);
-        for request in 1..=5 {
+        for request in 1..=5_usize {
             hello(&client, &target).await;
-            assert_eq!(server.accepted(), (request + 1) / 2);
+            assert_eq!(server.accepted(), request.div_ceil(2));
         }
         server
             .until("spent connections close", |s| s.open() <= 1)
