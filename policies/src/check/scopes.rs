@@ -35,7 +35,7 @@ pub(super) fn check(
                 other => other,
             };
             if namespace != "~" && !means_something(host, namespace, documents, registry) {
-                found.push(unknown(host));
+                found.push(unknown(host, namespace));
             }
         }
     }
@@ -106,13 +106,13 @@ fn means_something(
         })
 }
 
-fn unknown(host: &Spanned<EgressHost>) -> Diagnostic {
-    let EgressHost {
-        namespace,
-        host: name,
-    } = &host.value;
-    let message =
-        format!("no service and no route is called `{name}` in the namespace `{namespace}`");
+fn unknown(host: &Spanned<EgressHost>, namespace: &str) -> Diagnostic {
+    let name = &host.host;
+    let place = match namespace {
+        "*" => "any namespace".to_owned(),
+        own => format!("the namespace `{own}`"),
+    };
+    let message = format!("no service and no route is called `{name}` in {place}");
     let (at, path) = (host.at.clone(), &host.path);
     Diagnostic::warning(codes::UNKNOWN_EGRESS_HOST, at, path, message)
         .with_help("declare it with a ServiceEntry, or correct the name")
