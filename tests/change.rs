@@ -142,7 +142,7 @@ fn a_change_is_in_force_everywhere_when_apply_returns() {
         told.contains("authorizationpolicy.security.istio.io/order-service-policy configured"),
         "{told}"
     );
-    assert!(told.contains("in force in 4 processes after"), "{told}");
+    assert!(told.contains("in force in 11 processes after"), "{told}");
     assert_eq!(mesh.curl("/api/orders", &[]).status, 403);
     let (first, _) = before.split_once("---\n").unwrap();
     let after = fs::read_to_string(&path).unwrap();
@@ -210,7 +210,7 @@ fn a_bad_change_is_refused_before_anything_is_written() {
     let output = run(&mesh, &["apply", "-f", "-"], routes);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(text(&output).contains("nowhere"), "{output:?}");
-    let needed = run(&mesh, &["delete", "serviceentry/product-service"], "");
+    let needed = run(&mesh, &["delete", "destinationrule/product-service"], "");
     assert_eq!(needed.status.code(), Some(1), "{needed:?}");
     assert!(
         !mesh

@@ -14,11 +14,11 @@
     reason = "a failed test is a panic"
 )]
 
-mod harness;
 #[path = "resilience/doors.rs"]
 mod doors;
 #[path = "resilience/faulty.rs"]
 mod faulty;
+mod harness;
 #[path = "ext_authz/processes.rs"]
 mod processes;
 
@@ -37,7 +37,11 @@ const CONDITIONS: &[(&str, &str, &str)] = &[
     ("reset", "reset", ""),
     ("connect-failure", "connect-failure", ""),
     ("retriable-4xx", "retriable-4xx", ""),
-    ("retriable-status-codes,418", "retriable-status-codes", "418"),
+    (
+        "retriable-status-codes,418",
+        "retriable-status-codes",
+        "418",
+    ),
     ("503", "retriable-status-codes", "503"),
     (
         "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes",
@@ -47,8 +51,17 @@ const CONDITIONS: &[(&str, &str, &str)] = &[
 ];
 
 const PATHS: &[&str] = &[
-    "/status/200", "/status/404", "/status/409", "/status/418", "/status/429", "/status/500",
-    "/status/501", "/status/502", "/status/503", "/status/504", "/reset",
+    "/status/200",
+    "/status/404",
+    "/status/409",
+    "/status/418",
+    "/status/429",
+    "/status/500",
+    "/status/501",
+    "/status/502",
+    "/status/503",
+    "/status/504",
+    "/reset",
 ];
 
 /// The tries of a request: the first, and `attempts` more.
@@ -141,7 +154,10 @@ async fn an_envoy_and_our_gateway_do_the_same() {
     for (name, detection) in [
         ("half", "consecutive5xxErrors: 3, maxEjectionPercent: 50"),
         ("quarter", "consecutive5xxErrors: 3, maxEjectionPercent: 25"),
-        ("gateway", "consecutive5xxErrors: 0, consecutiveGatewayErrors: 2, maxEjectionPercent: 100"),
+        (
+            "gateway",
+            "consecutive5xxErrors: 0, consecutiveGatewayErrors: 2, maxEjectionPercent: 100",
+        ),
     ] {
         documents += &service(name, &ports);
         documents += &breaker(name, detection);
@@ -195,7 +211,10 @@ async fn an_envoy_and_our_gateway_do_the_same() {
                 let status = if *path == "/reset" { 0 } else { status };
                 seen.push(Seen { status, tries });
             }
-            assert_eq!(seen[0], seen[1], "Envoy and we about `{condition}` and {path}");
+            assert_eq!(
+                seen[0], seen[1],
+                "Envoy and we about `{condition}` and {path}"
+            );
         }
     }
 

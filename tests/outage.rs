@@ -331,12 +331,12 @@ fn an_application_or_a_sidecar_that_is_gone_is_a_503_with_its_flag() {
     });
     assert_eq!(
         (&line["response_code"], &line["response_flags"]),
-        (&503.into(), &"UF".into()),
+        (&503.into(), &"UF,URX".into()),
         "{line:#}"
     );
     let labels = [
         r#"response_code="503""#,
-        r#"response_flags="UF""#,
+        r#"response_flags="UF,URX""#,
         r#"reporter="destination""#,
     ];
     assert!(metric(gone.admin, "istio_requests_total", &labels) >= 1.0);

@@ -14,11 +14,11 @@
     reason = "a failed test is a panic"
 )]
 
-mod harness;
 #[path = "resilience/doors.rs"]
 mod doors;
 #[path = "resilience/faulty.rs"]
 mod faulty;
+mod harness;
 
 use std::time::{Duration, Instant};
 
@@ -67,7 +67,11 @@ const RETRIES: &str = include_str!("resilience/policies/retries.yaml");
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn retry_30_percent_errors_attempts_3_and_50_percent_errors_attempts_2() {
     let app = Faulty::start(30).await;
-    let mesh = mesh(RETRIES, &[("shop", &app), ("exact", &app), ("willing", &app)]).await;
+    let mesh = mesh(
+        RETRIES,
+        &[("shop", &app), ("exact", &app), ("willing", &app)],
+    )
+    .await;
     let [gateway, sidecar] = doors(&mesh);
     for (door, clients) in [(gateway, 1), (sidecar, 1), (gateway, 50), (sidecar, 50)] {
         let thirty = success(door, "/errors/30", 10_000, clients).await;
@@ -89,7 +93,11 @@ async fn retry_30_percent_errors_attempts_3_and_50_percent_errors_attempts_2() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn backoff_attempts_and_what_is_never_sent_twice() {
     let app = Faulty::start(1).await;
-    let mesh = mesh(RETRIES, &[("shop", &app), ("exact", &app), ("willing", &app)]).await;
+    let mesh = mesh(
+        RETRIES,
+        &[("shop", &app), ("exact", &app), ("willing", &app)],
+    )
+    .await;
     for door in doors(&mesh) {
         // Pauses of 25, 50 and 100 ms; a busy machine may stretch them, nothing shortens them.
         let path = format!("/status/500/{}", door.name);
@@ -112,7 +120,9 @@ async fn backoff_attempts_and_what_is_never_sent_twice() {
             if let Some(key) = key {
                 request = request.header("idempotency-key", key);
             }
-            request.body(Full::new(Bytes::from_static(b"order"))).unwrap()
+            request
+                .body(Full::new(Bytes::from_static(b"order")))
+                .unwrap()
         };
         for (host, what, key, tries) in [
             (SHOP, "plain", None, 1),
@@ -221,7 +231,10 @@ async fn breaker_opens_after_3_errors_fails_fast_and_closes_after_half_open() {
             (client.get(host, &path).await.status == 200).then_some(())
         })
         .await;
-        assert!(again.elapsed() >= Duration::from_millis(5900), "twice as long");
+        assert!(
+            again.elapsed() >= Duration::from_millis(5900),
+            "twice as long"
+        );
         for _ in 0..20 {
             assert_eq!(client.get(host, &path).await.status, 200);
         }
@@ -250,7 +263,12 @@ async fn pool_limits_answer_503_uo_at_once() {
         let answer = get(door, SHOP, path).await;
         let overflow = "upstream connect error or disconnect/reset before headers. \
                         reset reason: overflow";
-        assert_eq!((answer.status, &*answer.text), (503, overflow), "{}", door.name);
+        assert_eq!(
+            (answer.status, &*answer.text),
+            (503, overflow),
+            "{}",
+            door.name
+        );
         assert_eq!(answer.head.headers["x-envoy-overloaded"], "true");
         assert!(begun.elapsed() < Duration::from_secs(1));
         assert!(waiting.join_all().await.iter().all(|status| *status == 200));

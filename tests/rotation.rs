@@ -69,7 +69,7 @@ fn forced_renewals_under_load_fail_no_request_and_drop_no_connection() {
         });
     }
     let proxies = mesh.proxies();
-    assert_eq!(proxies.len(), 4);
+    assert_eq!(proxies.len(), 11);
     for (name, admin) in &proxies {
         wait(&format!("a certificate of a minute for {name}"), || {
             let now = renew(name, *admin);

@@ -21,6 +21,7 @@ fn files(folders: &[&str]) -> Vec<SourceFile> {
         let mut paths: Vec<_> = std::fs::read_dir(root().join(folder))
             .unwrap()
             .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file())
             .collect();
         paths.sort();
         for path in paths {
@@ -95,7 +96,10 @@ spec: {address: 127.0.0.1, ports: {http: 30003}, labels: {app: order-service}, s
 
 #[test]
 fn the_demo() {
-    let mut files = files(&["deploy/demo/policies"]);
+    let mut files = files(&[
+        "deploy/demo/policies",
+        "deploy/demo/policies/resilience-policies",
+    ]);
     files.push(SourceFile::new("endpoints.yaml", ENDPOINTS));
     golden("advice-demo.txt", &findings(&files));
 }

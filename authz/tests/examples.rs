@@ -80,7 +80,7 @@ fn read(path: &str) -> SourceFile {
     SourceFile::new(path, text)
 }
 
-/// The endpoints that `portcullis up` writes.
+/// The instances that register with `portcullis up`, but for the second ones that are like the first.
 fn endpoints() -> SourceFile {
     let entry = |app: &str, name: &str, version: &str, port: u16| {
         format!(
@@ -91,7 +91,10 @@ fn endpoints() -> SourceFile {
     };
     let text = entry("product-service", "product-service-v1", "v1", 1)
         + &entry("product-service", "product-service-v2", "v2", 2)
-        + &entry("order-service", "order-service", "v1", 3);
+        + &entry("order-service", "order-service", "v1", 3)
+        + &entry("catalog-service", "catalog-service", "v1", 4)
+        + &entry("payment-service", "payment-service", "v1", 5)
+        + &entry("inventory-service", "inventory-service", "v1", 6);
     SourceFile::new("endpoints.yaml", text)
 }
 

@@ -52,6 +52,8 @@ pub struct Service {
     pub subject_alt_names: Arc<[Spanned<String>]>,
     /// Its endpoints; their port is chosen per service port, see [`ServiceEndpoint`].
     pub endpoints: Vec<ServiceEndpoint>,
+    /// Whether it has a `workloadSelector`, so that workloads that register later become its endpoints.
+    pub selects: bool,
     /// The namespaces that see it.
     pub audience: Audience,
     /// Where it is declared.

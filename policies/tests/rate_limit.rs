@@ -148,7 +148,7 @@ fn wrong_native_documents() {
             "a host and a port",
         ),
         (
-            "  global: {redis: {address: \"r:1\", failureMode: DENY}, service: {host: a, port: 1, domain: d}, limits: [{requests: 1, unit: DAY}]}\n",
+            "  global: {redis: {address: \"r:1\", failureMode: DENY}, service: {host: a, port: 1, domain: d}, descriptors: [{by: [{key: a, value: b}]}]}\n",
             "exclude each other",
         ),
         (

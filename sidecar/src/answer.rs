@@ -34,8 +34,8 @@ enum Content {
     Unary(Option<Bytes>, Option<HeaderMap>),
     /// None: the stream is reset before a head, an HTTP/1.1 connection closed.
     Reset,
-    /// The head of an answer, and then a reset.
-    BrokenOff,
+    /// The head of an answer and, when that is sent, a reset.
+    BrokenOff { sent: bool },
 }
 
 /// What happens to a stream that is reset on purpose.
@@ -185,7 +185,7 @@ pub(crate) fn broken_off(mut exchange: Exchange, flags: ResponseFlags) -> Respon
     exchange.answered(200, None);
     exchange.ended(BodyEnd::Failed, flags);
     Response::new(AnswerBody {
-        content: Content::BrokenOff,
+        content: Content::BrokenOff { sent: false },
         exchange: None,
     })
 }
@@ -247,7 +247,15 @@ impl Body for AnswerBody {
                 Poll::Ready(next.map(Ok))
             }
             Content::Upstream(body) => Pin::new(body).poll_frame(cx),
-            Content::Reset | Content::BrokenOff => return Poll::Ready(Some(Err(Reset.into()))),
+            Content::BrokenOff { sent } if !*sent => {
+                // Who waits is asked for nothing until the head is sent.
+                *sent = true;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Content::Reset | Content::BrokenOff { .. } => {
+                return Poll::Ready(Some(Err(Reset.into())));
+            }
         };
         match polled {
             Poll::Pending => Poll::Pending,
@@ -281,7 +289,7 @@ impl Body for AnswerBody {
             Content::Local(text) => text.is_none(),
             Content::Unary(message, trailers) => message.is_none() && trailers.is_none(),
             Content::Upstream(body) => body.is_end_stream(),
-            Content::Reset | Content::BrokenOff => false,
+            Content::Reset | Content::BrokenOff { .. } => false,
         }
     }
 
@@ -292,7 +300,7 @@ impl Body for AnswerBody {
                 SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
             }
             Content::Upstream(body) => body.size_hint(),
-            Content::Unary(..) | Content::Reset | Content::BrokenOff => SizeHint::default(),
+            Content::Unary(..) | Content::Reset | Content::BrokenOff { .. } => SizeHint::default(),
         }
     }
 }

@@ -57,9 +57,7 @@ impl Faulty {
                     let service = service_fn(move |request| answer(Arc::clone(&state), request));
                     let server = auto::Builder::new(TokioExecutor::new());
                     // A caller that goes away is its own business.
-                    let _ended = server
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                    let _ended = server.serve_connection(TokioIo::new(stream), service).await;
                 });
             }
         });

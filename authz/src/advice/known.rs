@@ -125,6 +125,20 @@ impl<'a> Workloads<'a> {
             .collect()
     }
 
+    /// Whether a service of the namespace, or of any for the root namespace, waits for workloads with the label to register.
+    pub(super) fn expects(&self, namespace: &str, name: &str, value: &str) -> bool {
+        let anywhere = namespace == self.mesh.root_namespace;
+        let entries = self.documents.service_entries.iter();
+        let mut entries = entries.filter(|entry| anywhere || entry.meta.namespace == namespace);
+        entries.any(|entry| {
+            let selector = entry.workload_selector.as_ref();
+            let labels = selector.map(|selector| &selector.match_labels);
+            labels
+                .and_then(|labels| labels.get(name))
+                .is_some_and(|known| known.as_str() == value)
+        })
+    }
+
     /// The workloads that a policy selects.
     pub(super) fn selected(
         &self,

@@ -156,9 +156,10 @@ fn selects_nothing(
         return None;
     }
     let (name, value) = selector.match_labels.iter().find(|(name, value)| {
-        !declared
-            .iter()
-            .any(|known| known.labels.get(*name) == Some(&value.value))
+        !workloads.expects(&meta.namespace, name, value)
+            && !declared
+                .iter()
+                .any(|known| known.labels.get(*name) == Some(&value.value))
     })?;
     let values: BTreeSet<&str> = declared
         .iter()

@@ -1,7 +1,8 @@
-//! Retries that repeat what may have taken effect.
+//! Retries that repeat what may have taken effect, which they only do where an annotation asks for it.
 
 use crate::diagnostic::{Diagnostic, codes};
-use crate::document::{CompiledRegexes, DocumentSet, HttpRule, RetryOn};
+use crate::document::{CompiledRegexes, DocumentSet, HttpRule, RetryOn, RouteAnnotations};
+use crate::resilience::Repeats;
 use crate::route::{Listener, condition};
 
 /// Methods whose requests change something when they are repeated.
@@ -33,10 +34,10 @@ fn is_late(on: RetryOn) -> bool {
 
 /// Finds retries of writes.
 pub(super) fn advise(documents: &DocumentSet, found: &mut Vec<Diagnostic>) {
-    let rules = documents
-        .virtual_services
-        .iter()
-        .flat_map(|document| &document.http);
+    let repeated = documents.virtual_services.iter();
+    let repeated = repeated
+        .filter(|document| RouteAnnotations::of(&document.meta).repeats == Repeats::Everything);
+    let rules = repeated.flat_map(|document| &document.http);
     found.extend(rules.filter_map(|rule| retried_writes(rule, &documents.regexes)));
 }
 
@@ -62,8 +63,8 @@ fn retried_writes(rule: &HttpRule, regexes: &CompiledRegexes) -> Option<Diagnost
         on.join(","),
         methods.join(", ")
     );
-    let help = "retry reads only (`match: [{method: {regex: GET|HEAD|OPTIONS}}]` on a route of their own), or only what was \
-                never received: `retryOn: connect-failure,refused-stream`";
+    let help = "leave out the annotation `portcullis.dev/retry-non-idempotent`, or retry only what was never received: \
+                `retryOn: connect-failure,refused-stream`";
     let (at, path) = (retries.at.clone(), &retries.path);
     Some(Diagnostic::warning(codes::RETRIED_WRITES, at, path, message).with_help(help))
 }

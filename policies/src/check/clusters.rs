@@ -144,11 +144,15 @@ fn no_endpoints(key: &ClusterKey, target: &Target<'_>, subset: Option<&Subset>) 
         "connections are closed"
     };
     let message = format!("no endpoint belongs to `{key}`: {effect}");
+    if service.selects {
+        // No mistake: a sidecar may say so at any time.
+        let help = "start a workload that registers with the labels that the ServiceEntry and the subset select, or \
+                    write a WorkloadEntry";
+        return Diagnostic::info(codes::NO_ENDPOINTS, at, path, message).with_help(help);
+    }
     let help = match subset {
         Some(_) => "give endpoints of the service the labels of the subset",
-        None => {
-            "add a WorkloadEntry with the labels that the ServiceEntry selects, or list `endpoints`"
-        }
+        None => "list `endpoints`, or select workloads by `workloadSelector`",
     };
     Diagnostic::warning(codes::NO_ENDPOINTS, at, path, message).with_help(help)
 }

@@ -134,6 +134,7 @@ impl Building<'_> {
             resolution: *entry.resolution,
             subject_alt_names: entry.subject_alt_names.iter().cloned().collect(),
             endpoints,
+            selects: entry.workload_selector.is_some(),
             audience: self.mesh.audience_of_service(entry),
             at: host.at.clone(),
         });

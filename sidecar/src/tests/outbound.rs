@@ -158,7 +158,7 @@ spec:
 /// What becomes of calls to hosts that no document declares.
 fn config(mode: &str) -> String {
     format!(
-        "apiVersion: portcullis.dev/v1\nkind: MeshConfig\nmetadata: {{name: mesh, namespace: istio-system}}\n\
+        "apiVersion: portcullis.dev/v1\nkind: MeshConfig\nmetadata: {{name: mesh}}\n\
          spec: {{outboundTrafficPolicy: {{mode: {mode}}}}}\n"
     )
 }
