@@ -273,10 +273,17 @@ async fn pool_limits_answer_503_uo_at_once() {
         assert!(begun.elapsed() < Duration::from_secs(1));
         assert!(waiting.join_all().await.iter().all(|status| *status == 200));
 
-        // Two connections and three that wait for one; the sixth finds no room.
+        // Two connections and three that wait for one; the sixth finds no room. (Who waits for a connection that is being
+        // made waits too, so the two come first.)
         let path = &*format!("/slow/2000/{}", door.name);
         let mut all = JoinSet::new();
-        for _ in 0..6 {
+        for number in 0..6 {
+            if number == 2 {
+                eventually("both connections are taken", async || {
+                    (legacy.arrivals(path).len() == 2).then_some(())
+                })
+                .await;
+            }
             let path = path.to_owned();
             all.spawn(async move { get(door, "legacy.example", &path).await.status });
         }
