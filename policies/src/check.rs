@@ -6,6 +6,7 @@
 mod bindings;
 mod clusters;
 mod delegates;
+mod health_checks;
 pub(crate) mod hosts;
 mod listeners;
 mod ports;
@@ -31,6 +32,7 @@ pub fn check(documents: &DocumentSet, mesh: &Mesh) -> (Registry, Vec<Diagnostic>
     let owners = Owners::of_mesh(documents, &registry, mesh);
     references::check(documents, &registry, mesh, &mut found);
     rate_limits::check(documents, mesh, &mut found);
+    health_checks::check(documents, &registry, &mut found);
     servers::check(documents, &mut found);
     bindings::check(documents, &registry, &mut found);
     delegates::check(documents, &mut found);

@@ -2,6 +2,7 @@
 
 mod build;
 mod effective;
+mod health;
 mod pool;
 pub(crate) mod providers;
 mod resolution;
@@ -21,6 +22,7 @@ pub use pool::PoolSettings;
 pub(crate) use rules::Rules;
 pub use tls::{ClientCredential, TlsSettings, Verification};
 
+use crate::document::health_check::HealthCheckSettings;
 use crate::document::{Locality, Spanned};
 use crate::resilience::Settings;
 use crate::source::Location;
@@ -87,6 +89,8 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     /// Balancing, breakers and limits (DestinationRule: the rule, its subset and its port together).
     pub resilience: Arc<Settings>,
+    /// How its endpoints are asked whether they are well (HealthCheck); none if nobody asks.
+    pub health_check: Option<Arc<HealthCheckSettings>>,
     /// The service's declaration, or the subset's.
     pub at: Location,
 }

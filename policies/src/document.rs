@@ -6,6 +6,7 @@ mod authorization_policy;
 mod destination_rule;
 mod export_to;
 mod gateway;
+pub mod health_check;
 mod http_route;
 mod kind;
 mod l4_route;
@@ -51,6 +52,7 @@ pub use gateway::{
     Gateway, OtherServerTls, Server, ServerCertificate, ServerPort, ServerTls, ServerTlsMode,
     TlsVersion,
 };
+pub use health_check::HealthCheck;
 pub use http_route::{
     AbortStatus, CorsPolicy, DirectResponse, FaultAbort, FaultDelay, GrpcStatus, HeaderRules,
     Headers, HttpDestination, HttpFault, HttpMatch, HttpRedirect, HttpRetry, HttpRewrite, HttpRule,
@@ -147,6 +149,8 @@ document_set! {
     mesh_configs: MeshConfig,
     /// How many requests are let through.
     rate_limits: RateLimit,
+    /// How endpoints are asked whether they are well.
+    health_checks: HealthCheck,
     /// Which caller of the CA may have which identity.
     registration_entries: RegistrationEntry,
     /// Tests of policies, which are no policies themselves.

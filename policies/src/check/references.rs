@@ -86,6 +86,17 @@ pub(super) fn check(
             check.port(&at.port, declared, User::Provider("a rate limit service"));
         }
     }
+    for document in &documents.health_checks {
+        let declared = check.service(&document.host, &document.meta.namespace);
+        if let (Some(declared), Some(port)) = (declared, &document.port) {
+            let user = if document.settings.probe.needs_http() {
+                User::Provider("a check by `http` or `grpc`")
+            } else {
+                User::Anybody
+            };
+            check.port(port, declared, user);
+        }
+    }
     for (_, at) in providers::authorizers(documents) {
         check.provider(at, &mesh.root_namespace);
     }
@@ -122,6 +133,8 @@ enum User {
     /// What the mesh asks about requests.
     Provider(&'static str),
     Bytes,
+    /// Whatever is spoken there.
+    Anybody,
 }
 
 struct Check<'a, 'f> {
@@ -225,6 +238,7 @@ impl<'a> Check<'a, '_> {
                     User::Requests => ("an HTTP route", "HTTP"),
                     User::Provider(who) => (who, "HTTP"),
                     User::Bytes => ("a `tcp` or `tls` route", "TCP, TLS or HTTPS"),
+                    User::Anybody => return,
                 };
                 let message = format!(
                     "port {number} of `{}` speaks {}, {who} needs {needs}",

@@ -139,6 +139,7 @@ impl<'a> ClusterBuilder<'a> {
             connect_timeout: pool.connect_timeout,
             pool,
             resilience: self.settings(&blocks),
+            health_check: self.rules.health_check(service, port).cloned(),
             at,
         }
     }

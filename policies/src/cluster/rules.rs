@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::health::HealthChecks;
+use crate::document::health_check::HealthCheckSettings;
 use crate::document::{DestinationRule, DocumentSet, Subset, TrafficPolicy};
 use crate::host::HostPattern;
 use crate::mesh::Mesh;
-use crate::registry::{Registry, Service};
+use crate::registry::{Registry, Service, ServicePort};
 use crate::workload::Workload;
 
 /// The rules of a document set, by what they are about.
@@ -16,6 +18,7 @@ pub(crate) struct Rules<'a> {
     exact: HashMap<Arc<str>, Vec<&'a DestinationRule>>,
     /// Wildcards, with the length of their text.
     wildcards: Vec<(HostPattern, usize, &'a DestinationRule)>,
+    checks: HealthChecks<'a>,
     client: &'a Workload,
     root_namespace: &'a str,
 }
@@ -68,6 +71,7 @@ impl<'a> Rules<'a> {
         Self {
             exact,
             wildcards,
+            checks: HealthChecks::new(documents, registry),
             client,
             root_namespace: &mesh.root_namespace,
         }
@@ -76,6 +80,21 @@ impl<'a> Rules<'a> {
     /// Whose rules these are.
     pub(crate) const fn client(&self) -> &'a Workload {
         self.client
+    }
+
+    /// How the endpoints of a service's port are checked: by a HealthCheck of the client's namespace, else the service's, else
+    /// the root namespace, as with rules.
+    pub(crate) fn health_check(
+        &self,
+        service: &Service,
+        port: &ServicePort,
+    ) -> Option<&'a Arc<HealthCheckSettings>> {
+        let namespaces = [
+            self.client.namespace.as_str(),
+            &service.namespace,
+            self.root_namespace,
+        ];
+        self.checks.find(service, port, &namespaces)
     }
 
     /// The rules for a service: of the client's namespace, else the service's, else the root namespace.

@@ -232,6 +232,7 @@ fn read(kind: Kind, cursor: &Cursor<'_>, set: &mut DocumentSet) {
         Kind::RequestAuthentication => keep(kind, cursor, &mut set.request_authentications),
         Kind::Telemetry => keep(kind, cursor, &mut set.telemetries),
         Kind::RateLimit => keep(kind, cursor, &mut set.rate_limits),
+        Kind::HealthCheck => keep(kind, cursor, &mut set.health_checks),
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Kind {
     MeshConfig,
     /// `portcullis.dev` RateLimit.
     RateLimit,
+    /// `portcullis.dev` HealthCheck.
+    HealthCheck,
     /// `portcullis.dev` RegistrationEntry.
     RegistrationEntry,
     /// `portcullis.dev` PolicyTest.
@@ -74,6 +76,7 @@ impl Kind {
         Self::Telemetry,
         Self::MeshConfig,
         Self::RateLimit,
+        Self::HealthCheck,
         Self::RegistrationEntry,
         Self::PolicyTest,
         Self::Namespace,
@@ -174,6 +177,7 @@ impl Kind {
             },
             Self::MeshConfig => const { &ours("MeshConfig", "meshconfigs", &["mc"]) },
             Self::RateLimit => const { &ours("RateLimit", "ratelimits", &["rl"]) },
+            Self::HealthCheck => const { &ours("HealthCheck", "healthchecks", &["hc"]) },
             Self::RegistrationEntry => {
                 const { &ours("RegistrationEntry", "registrationentries", &["re"]) }
             }
@@ -256,6 +260,7 @@ mod tests {
             ("ra", Kind::RequestAuthentication),
             ("telemetry", Kind::Telemetry),
             ("ratelimits.portcullis.dev", Kind::RateLimit),
+            ("hc", Kind::HealthCheck),
             ("ns", Kind::Namespace),
         ] {
             assert_eq!(Kind::parse(text), Some(kind), "{text}");
