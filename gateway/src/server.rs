@@ -17,8 +17,8 @@ use dataplane::telemetry::{AccessLog, LogTarget, RequestMetrics, TcpMetrics};
 use dataplane::tokens::Tokens;
 use dataplane::upstream::Limits;
 use dataplane::{
-    Access, EndpointSource, Forwarder, PolicyStore, ProxyContext, RateLimiter, Role, Router,
-    Snapshot, Upstreams,
+    Access, EndpointSource, Forwarder, HealthChecks, PolicyStore, ProxyContext, RateLimiter, Role,
+    Router, Snapshot, Upstreams,
 };
 use identity::keeper::{self, IdentityConfig, IdentityKeeper};
 use pingora::server::{ListenFds, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
@@ -162,6 +162,8 @@ impl GatewayService {
             stream_idle: Some(self.config.timeouts.stream_idle),
         });
         forwarder.register(metrics.registry())?;
+        let checks = HealthChecks::new(keeper.material(), metrics.registry())?;
+        checks.follow(&policies);
         let router = Router::new(forwarder, access.limits.clone())?;
         router.register(metrics.registry())?;
         let requests = Arc::new(RequestMetrics::new(
@@ -206,6 +208,7 @@ impl GatewayService {
             Drained::Cut { open } => warn!(open, "the drain's time is over; connections are cut"),
         }
         upstreams.close_idle();
+        checks.close_idle();
         access.providers.close_idle();
         access.limits.close_idle();
         access_log.flush(LAST_LINES);

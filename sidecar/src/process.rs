@@ -18,7 +18,8 @@ use dataplane::telemetry::{AccessLog, Party, RequestMetrics, TcpMetrics};
 use dataplane::tokens::Tokens;
 use dataplane::upstream::Limits as UpstreamLimits;
 use dataplane::{
-    Access, Forwarder, PolicyStore, ProxyContext, RateLimiter, Role, Router, Upstreams,
+    Access, Forwarder, HealthChecks, PolicyStore, ProxyContext, RateLimiter, Role, Router,
+    Upstreams,
 };
 use http::StatusCode;
 use identity::keeper::{IdentityKeeper, KeeperState};
@@ -87,6 +88,8 @@ pub(crate) async fn run(config: Config, log: LogHandle) -> anyhow::Result<()> {
         watching,
         registering: registering.as_ref().map(Registering::status),
     };
+    let checks = HealthChecks::new(parts.keeper.material(), metrics.registry())?;
+    checks.follow(&parts.proxy.store);
     follow_identity(&parts);
     follow_policy(&parts);
     follow_signals(&parts);
@@ -105,6 +108,7 @@ pub(crate) async fn run(config: Config, log: LogHandle) -> anyhow::Result<()> {
     parts.proxy.forwarder.upstreams.close_idle();
     parts.proxy.access.providers.close_idle();
     parts.proxy.access.limits.close_idle();
+    checks.close_idle();
     match life.drained().await {
         Drained::Clean => tracing::info!("drained, goodbye"),
         Drained::Cut { open } => tracing::warn!(open, "drain deadline passed, connections cut"),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use policies::cluster::{Cluster, Endpoint, Transport};
 use policies::document::AbortStatus;
+use policies::document::health_check::HealthCheckSettings;
 use policies::listener::{GatewayServer, ListenerTls};
 use policies::route::{
     Fault, HostRoutes, HttpRoute, ListedRoute, Mirror, PathRewrite, PortOf, Redirect, Rewrite,
@@ -11,6 +12,7 @@ use policies::route::{
 };
 use serde_json::{Value, json};
 
+use crate::clock;
 use crate::snapshot::Snapshot;
 
 /// What a gateway listens to; nothing on a sidecar.
@@ -185,9 +187,15 @@ pub(super) fn cluster(snapshot: &Snapshot, position: usize) -> Option<Value> {
         transport,
         protocol,
         connect_timeout,
+        health_check,
         at,
         ..
     } = cluster;
+    let states = snapshot.live(index).map(|live| {
+        let states = live.endpoint_states(clock::now());
+        states.map(|state| state.healthy).collect::<Vec<_>>()
+    });
+    let states = states.unwrap_or_default();
     Some(json!({
         "name": snapshot.cluster_name(index).map(|name| &**name),
         "host": *key.host,
@@ -201,18 +209,36 @@ pub(super) fn cluster(snapshot: &Snapshot, position: usize) -> Option<Value> {
         "connections": snapshot.destination(index).map(|d| d.connections.status()),
         "protocol": protocol.as_str(),
         "connectTimeout": seconds(*connect_timeout),
+        "healthCheck": health_check.as_deref().map(checked),
         "at": at.to_string(),
-        "endpoints": endpoints.iter().map(endpoint).collect::<Vec<_>>(),
+        "endpoints": endpoints
+            .iter()
+            .enumerate()
+            .map(|(position, one)| endpoint(one, states.get(position).copied()))
+            .collect::<Vec<_>>(),
     }))
 }
 
-fn endpoint(endpoint: &Endpoint) -> Value {
+/// How endpoints are asked whether they are well.
+fn checked(settings: &HealthCheckSettings) -> Value {
+    json!({
+        "probe": settings.probe.to_string(),
+        "interval": seconds(settings.interval),
+        "timeout": seconds(settings.timeout),
+        "healthyThreshold": settings.healthy_threshold,
+        "unhealthyThreshold": settings.unhealthy_threshold,
+    })
+}
+
+/// `healthy`: what its health checks say; `true` if there are none.
+fn endpoint(endpoint: &Endpoint, healthy: Option<bool>) -> Value {
     json!({
         "address": endpoint.address.to_string(),
         "weight": endpoint.weight,
         "labels": endpoint.labels,
         "workload": *endpoint.workload.name,
         "identity": endpoint.expected.as_deref(),
+        "healthy": healthy,
         "at": endpoint.at.to_string(),
     })
 }

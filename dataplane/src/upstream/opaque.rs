@@ -53,6 +53,15 @@ impl<B: RequestBody> Upstreams<B> {
     ///
     /// It is never waited for: with as many connections as `maxConnections` allows it is refused.
     pub async fn connect(&self, target: &Target) -> Result<OpaqueStream, DialError> {
+        self.connect_offering(target, &[ALPN]).await
+    }
+
+    /// As [`Self::connect`], with what is offered to peers of the mesh as what will be spoken.
+    pub(crate) async fn connect_offering(
+        &self,
+        target: &Target,
+        alpn: &[&[u8]],
+    ) -> Result<OpaqueStream, DialError> {
         let slot = target.connections.opaque_slot()?;
         // Before the handshake: roots that change meanwhile are noticed by the first question whether the peer is
         // trusted still.
@@ -68,7 +77,7 @@ impl<B: RequestBody> Upstreams<B> {
             }
             Transport::Mesh(expected) => {
                 let expected = ExpectedServer::AnyOf(Arc::clone(expected.ids()));
-                let config = client_config(reader, expected, &[ALPN]);
+                let config = client_config(reader, expected, alpn);
                 Some(TlsConnector::from(config))
             }
             // What is spoken inside is not known, so nothing is offered.
