@@ -33,6 +33,7 @@ const EXAMPLES: &[(&[&str], &[&str])] = &[
     (&["default-deny.yaml"], &[]),
     (&["deny-admin.yaml"], &[]),
     (&["egress-allow-list.yaml"], &[]),
+    (&["health-check.yaml"], &[]),
     (&["health-open.yaml"], &[]),
     (&["https-redirect.yaml"], &[]),
     (&["jwt-at-the-edge.yaml"], &[]),
@@ -528,6 +529,20 @@ fn retries_are_for_reads() {
         .map(|rule| rule.retries.as_ref().unwrap().attempts)
         .collect();
     assert_eq!(format!("{attempts:?}"), "[2, 0]");
+}
+
+#[test]
+fn the_health_check_asks_for_what_the_demo_allows() {
+    let set = with(&["health-check.yaml"]);
+    let settings = &set.documents.health_checks[0].settings;
+    assert_eq!(settings.probe.to_string(), "GET /health/ready");
+    assert_eq!(
+        (settings.interval.as_secs(), settings.timeout.as_secs()),
+        (5, 1)
+    );
+    for caller in [ORDER, GATEWAY] {
+        assert!(set.may(caller, "product-service", "GET /health/ready"));
+    }
 }
 
 #[test]
