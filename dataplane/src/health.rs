@@ -6,9 +6,9 @@
 //! document. An endpoint that nobody checks any more counts as healthy.
 
 mod check;
-mod grpc;
 mod metrics;
 mod watched;
+pub mod wire;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

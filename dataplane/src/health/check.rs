@@ -12,8 +12,8 @@ use policies::cluster::{self, Cluster};
 use policies::document::health_check::{HealthCheckSettings, HealthProbe, HttpProbe};
 use prometheus::Registry;
 
-use super::grpc::{CHECK, HealthCheckRequest, HealthCheckResponse, ServingStatus};
 use super::metrics::CheckMetrics;
+use super::wire::{CHECK, HealthCheckRequest, HealthCheckResponse, ServingStatus};
 use crate::grpc;
 use crate::resolve::Resolver;
 use crate::snapshot::{Asked, Destination};

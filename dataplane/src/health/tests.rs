@@ -181,7 +181,7 @@ async fn a_connection_is_enough_for_tcp() {
 async fn grpc_server(speaks: Speaks, serving: &Arc<AtomicBool>) -> Server {
     let serving = Arc::clone(serving);
     serve(speaks, None, move |request: Request<Incoming>| {
-        assert_eq!(request.uri().path(), grpc::CHECK);
+        assert_eq!(request.uri().path(), wire::CHECK);
         let status = if serving.load(Ordering::SeqCst) { 1 } else { 2 };
         async move {
             let (feeder, body) = fed();

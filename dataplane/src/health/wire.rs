@@ -3,28 +3,28 @@
 use prost::{Enumeration, Message};
 
 /// The method that is asked.
-pub(super) const CHECK: &str = "/grpc.health.v1.Health/Check";
+pub const CHECK: &str = "/grpc.health.v1.Health/Check";
 
 /// `grpc.health.v1.HealthCheckRequest`.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct HealthCheckRequest {
+pub struct HealthCheckRequest {
     /// Whose health; empty: the whole server's.
     #[prost(string, tag = "1")]
-    pub(super) service: String,
+    pub service: String,
 }
 
 /// `grpc.health.v1.HealthCheckResponse`.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct HealthCheckResponse {
+pub struct HealthCheckResponse {
     /// The answer.
     #[prost(enumeration = "ServingStatus", tag = "1")]
-    pub(super) status: i32,
+    pub status: i32,
 }
 
 /// `HealthCheckResponse.ServingStatus`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
 #[repr(i32)]
-pub(super) enum ServingStatus {
+pub enum ServingStatus {
     /// No word.
     Unknown = 0,
     /// It is well.
@@ -37,7 +37,7 @@ pub(super) enum ServingStatus {
 
 impl ServingStatus {
     /// As the protocol has it.
-    pub(super) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Unknown => "UNKNOWN",
             Self::Serving => "SERVING",
