@@ -34,6 +34,7 @@ pub(super) fn of(kind: Kind) -> &'static [Column] {
             ("SELECTOR", "/selector/matchLabels"),
         ],
         Kind::RequestAuthentication => &[("ISSUERS", "/jwtRules/*/issuer")],
+        Kind::HealthCheck => &[("HOST", "/host"), ("PORT", "/port")],
         Kind::RegistrationEntry => &[("SPIFFE ID", "/spiffeID"), ("SELECTORS", "/selectors")],
         _ => &[],
     }
