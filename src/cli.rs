@@ -108,6 +108,9 @@ Works on files, also of a mesh that does not run. Exits with 0 when a route answ
     /// Show, explain and reset circuit breakers of the running mesh
     #[command(after_help = crate::breaker::EXAMPLES)]
     Breaker(crate::breaker::Breaker),
+    /// Show and set how requests are divided between the versions of a service
+    #[command(after_help = crate::canary::EXAMPLES)]
+    Canary(crate::canary::Canary),
     /// Show documents of a running process or of files, with the place where each is written
     #[command(after_help = "\
 Examples:

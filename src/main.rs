@@ -5,6 +5,7 @@ mod apply;
 mod authz;
 mod breaker;
 mod ca_admin;
+mod canary;
 mod change;
 mod chaos;
 mod cli;
@@ -72,6 +73,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Schema(args) => schema::run(&args),
         Command::Route(args) => route::run(&args),
         Command::Breaker(args) => breaker::run(&args),
+        Command::Canary(args) => canary::run(&args),
         Command::Get(args) => get::run(&args),
         Command::Apply(args) => apply::run(&args),
         Command::Delete(args) => delete::run(&args),

@@ -4,6 +4,7 @@
 
 mod edit;
 mod redact;
+mod weights;
 mod yaml;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use serde_json::{Map, Number};
 
 pub use edit::{Edit, change, extract};
 pub use redact::{REDACTED, is_secret_name, redact};
+pub use weights::{Destination, Split, Unset, set_weights, share, splits_of};
 pub use yaml::to_yaml;
 
 use crate::source::{Location, Position, SourceFile};

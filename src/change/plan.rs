@@ -70,6 +70,17 @@ pub(crate) struct Plan {
     pub(crate) changes: Vec<Change>,
     /// The sets with files to change.
     pub(crate) sets: Vec<SetPlan>,
+    /// What that does, where it is more than documents that change.
+    pub(crate) effect: Effect,
+}
+
+/// What a change does, in the words of the verb that makes it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Effect {
+    /// For people; ends with a line break if there is any.
+    pub(crate) text: String,
+    /// For programs, beside what every change says.
+    pub(crate) json: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A change of one set.
@@ -341,6 +352,7 @@ pub(crate) fn apply(dir: &MeshDir, wanted: &[Wanted]) -> Result<Plan, Failure> {
     let mut plan = Plan {
         changes: Vec::new(),
         sets: Vec::new(),
+        effect: Effect::default(),
     };
     for readers in Readers::ALL {
         let ours = |wanted: &&Wanted| Readers::of_kind(&wanted.identity.kind) == readers;
@@ -366,6 +378,7 @@ pub(crate) fn delete(
     let mut plan = Plan {
         changes: Vec::new(),
         sets: Vec::new(),
+        effect: Effect::default(),
     };
     for readers in Readers::ALL {
         let ours = |identity: &&Identity| Readers::of_kind(&identity.kind) == readers;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use policies::diagnostic::Diagnostic;
 use serde_json::json;
 
-use super::plan::{Change, Plan};
+use super::plan::{Change, Effect, Plan};
 use super::wait::{PartState, State};
 use crate::cli::Format;
 use crate::exit::{Context as _, Exit, Failure};
@@ -15,6 +15,7 @@ use crate::terminal;
 #[derive(Debug)]
 pub(super) struct Report {
     changes: Vec<Change>,
+    effect: Effect,
     findings: Vec<Diagnostic>,
     /// The findings with their source lines.
     rendered: String,
@@ -30,6 +31,7 @@ impl Report {
     pub(super) fn new(plan: &Plan) -> Self {
         Self {
             changes: plan.changes.clone(),
+            effect: plan.effect.clone(),
             findings: Vec::new(),
             rendered: String::new(),
             diff: String::new(),
@@ -79,19 +81,26 @@ impl Report {
                 "file": change.file,
             })
         });
-        json!({
+        let mut told = json!({
             "changes": changes.collect::<Vec<_>>(),
             "diagnostics": self.findings,
             "diff": self.diff,
             "parts": self.parts,
             "rolledBack": self.rolled_back.is_some(),
             "leftAlone": self.rolled_back.clone().unwrap_or_default(),
-        })
+        });
+        if let Some(told) = told.as_object_mut() {
+            told.extend(self.effect.json.clone());
+        }
+        told
     }
 
     fn text(&self) -> String {
         let mut text = String::new();
         let failed = self.findings.iter().any(Diagnostic::is_error);
+        if !failed {
+            text.push_str(&self.effect.text);
+        }
         for change in self.changes.iter().filter(|_| !failed) {
             let kind = change.identity.kind.to_lowercase();
             let dot = if change.identity.group.is_empty() {

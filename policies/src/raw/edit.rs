@@ -1,5 +1,7 @@
 //! Changes to a file of documents that leave everything else in it as it is.
 
+use std::ops::Range;
+
 use super::Extent;
 
 /// What happens to one document of a file.
@@ -52,6 +54,31 @@ pub fn change(text: &str, edits: &[Edit]) -> String {
         }
     }
     format!("{mark}{}", lines.concat())
+}
+
+/// Other bytes in the place of some bytes of a file; an empty range is a place where they come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Patch {
+    pub(super) at: Range<usize>,
+    pub(super) with: String,
+}
+
+/// The text after some patches; every byte that none of them is about stays. None if two of them say different things
+/// about the same bytes, or one is about bytes that are not there.
+pub(super) fn patch(text: &str, patches: &[Patch]) -> Option<String> {
+    let mut patches: Vec<&Patch> = patches.iter().collect();
+    patches.sort_by_key(|patch| (patch.at.start, patch.at.end));
+    // What a YAML alias repeats is asked for once for each of its places.
+    patches.dedup();
+    let mut after = String::with_capacity(text.len());
+    let mut done = 0;
+    for patch in patches {
+        after.push_str(text.get(done..patch.at.start)?);
+        after.push_str(&patch.with);
+        done = patch.at.end;
+    }
+    after.push_str(text.get(done..)?);
+    Some(after)
 }
 
 fn indices(extent: Extent) -> (usize, usize) {
@@ -191,5 +218,21 @@ mod tests {
             change(text, &[Edit::Replace(one, "a: 3\n".to_owned())]),
             "\u{feff}a: 3\n---\r\nb: 2"
         );
+    }
+
+    #[test]
+    fn patches_change_their_bytes_and_no_others() {
+        let at = |at: Range<usize>, with: &str| Patch {
+            at,
+            with: with.to_owned(),
+        };
+        let text = "a: 10\r\nb: 20 # b\n";
+        assert_eq!(
+            patch(text, &[at(10..12, "5"), at(3..5, "95"), at(5..5, " # a")]).unwrap(),
+            "a: 95 # a\r\nb: 5 # b\n"
+        );
+        assert_eq!(patch(text, &[]).unwrap(), text);
+        assert_eq!(patch(text, &[at(3..5, "1"), at(4..6, "2")]), None);
+        assert_eq!(patch(text, &[at(3..99, "1")]), None);
     }
 }
