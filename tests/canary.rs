@@ -174,10 +174,10 @@ fn weights_are_set_where_they_stand_and_hold() {
 
     for (args, code) in [
         (&["set", "product-service", "v9=25"][..], 2),
-        (&["set", "product-service", "v1=50", "v2=25"], 2),
-        (&["set", "product-service", "v2=125"], 2),
-        (&["set", "order-service", "v1=50"], 2),
-        (&["show", "nobody"], 2),
+        (&["set", "product-service", "v1=50", "v2=25"][..], 2),
+        (&["set", "product-service", "v2=125"][..], 2),
+        (&["set", "order-service", "v1=50"][..], 2),
+        (&["show", "nobody"][..], 2),
     ] {
         let output = canary(&mesh.dir(), args);
         assert_eq!(output.status.code(), Some(code), "{args:?}: {output:?}");
