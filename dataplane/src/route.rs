@@ -3,6 +3,7 @@
 //! The order is Istio's, where the filters stand before the router: what is refused for its rate, what fails on purpose,
 //! what other origins may do; then the route itself, which answers or forwards.
 
+mod fallback;
 mod fault;
 mod limits;
 mod mirror;
@@ -26,6 +27,7 @@ use policies::route::{
 use prometheus::Registry;
 use tokio::time::Instant;
 
+use self::fallback::{Fallbacks, Fallen};
 use self::mirror::Mirrors;
 use self::remembered::Remembered;
 use crate::body::{Begun, RequestBody};
@@ -46,6 +48,7 @@ pub struct Router<B> {
     /// What says how many pass.
     pub limits: RateLimiter,
     mirrors: Mirrors,
+    fallbacks: Fallbacks,
 }
 
 /// A request with its route.
@@ -148,6 +151,7 @@ impl<B> Clone for Router<B> {
             forwarder: self.forwarder.clone(),
             limits: self.limits.clone(),
             mirrors: self.mirrors.clone(),
+            fallbacks: self.fallbacks.clone(),
         }
     }
 }
@@ -163,6 +167,7 @@ impl<B: RequestBody> Router<B> {
     ) -> Result<Self, prometheus::Error> {
         Ok(Self {
             mirrors: Mirrors::beside(&forwarder)?,
+            fallbacks: Fallbacks::new()?,
             forwarder,
             limits,
         })
@@ -173,7 +178,8 @@ impl<B: RequestBody> Router<B> {
     /// # Errors
     /// When metrics of these names are registered already.
     pub fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
-        self.mirrors.register(registry)
+        self.mirrors.register(registry)?;
+        self.fallbacks.register(registry)
     }
 
     /// Answers a request as its route wants it. `chosen` is told the cluster before anything is sent there.
@@ -289,6 +295,7 @@ impl<B: RequestBody> Router<B> {
         } else {
             HeaderMap::new()
         };
+        let ready = fallback::ready(snapshot, destination.cluster, &origin, &request);
         let way = Way {
             deadline,
             hash: key.hash,
@@ -296,6 +303,27 @@ impl<B: RequestBody> Router<B> {
         };
         // Large: it holds a request in all its forms.
         let sent = Box::pin(self.forwarder.forward(snapshot, way, request)).await;
+        let fallen = match ready {
+            Some(ready) => {
+                let falling = self.fall_back(snapshot, ready, deadline, &mut chosen, sent);
+                Box::pin(falling).await
+            }
+            None => Fallen::No(sent),
+        };
+        let (sent, elsewhere) = match fallen {
+            Fallen::No(sent) => (sent, None),
+            Fallen::Elsewhere(sent, cluster) => (sent, Some(cluster)),
+            Fallen::Written(mut response, outcome) => {
+                upstream::change_response(&mut response, changes, &sent_headers, &facts, None);
+                fallback::mark(&mut response);
+                return Answered {
+                    answer: Answer::Route(response, fallback::DETAILS),
+                    cluster: Some(destination.cluster),
+                    outcome,
+                    deadline,
+                };
+            }
+        };
         let unasked = |response: &Response<_>| {
             response.status() == StatusCode::SWITCHING_PROTOCOLS
                 && origin.upgrades == Upgrades::Strip
@@ -307,17 +335,21 @@ impl<B: RequestBody> Router<B> {
             }
             Ok(mut response) => {
                 let took = sent.outcome.service_time;
-                if let Some(cookie) = key.set_cookie {
+                // The key chose an endpoint of the destination that failed.
+                if let Some(cookie) = key.set_cookie.filter(|_| elsewhere.is_none()) {
                     set_cookie(response.headers_mut(), &cookie);
                 }
                 upstream::change_response(&mut response, changes, &sent_headers, &facts, took);
+                if elsewhere.is_some() {
+                    fallback::mark(&mut response);
+                }
                 Answer::Upstream(response)
             }
             Err(reply) => Answer::Reply(Box::new(reply)),
         };
         Answered {
             answer,
-            cluster: Some(destination.cluster),
+            cluster: Some(elsewhere.unwrap_or(destination.cluster)),
             outcome: sent.outcome,
             deadline,
         }

@@ -2,6 +2,7 @@
 
 mod build;
 mod effective;
+mod fallback;
 mod health;
 mod pool;
 pub(crate) mod providers;
@@ -18,6 +19,7 @@ use std::time::Duration;
 pub use crate::document::{H2Upgrade, Http2KeepAlive, Protocol, Resolution, TcpKeepalive};
 pub(crate) use build::{ClusterBuilder, transport};
 pub(crate) use effective::Effective;
+pub use fallback::{Fallback, FallbackAnswer};
 pub use pool::PoolSettings;
 pub(crate) use rules::Rules;
 pub use tls::{ClientCredential, TlsSettings, Verification};
@@ -91,6 +93,8 @@ pub struct Cluster {
     pub resilience: Arc<Settings>,
     /// How its endpoints are asked whether they are well (HealthCheck); none if nobody asks.
     pub health_check: Option<Arc<HealthCheckSettings>>,
+    /// What its callers are answered where it fails.
+    pub fallback: Option<Arc<Fallback>>,
     /// The service's declaration, or the subset's.
     pub at: Location,
 }

@@ -5,6 +5,7 @@ pub mod attachment;
 mod authorization_policy;
 mod destination_rule;
 mod export_to;
+mod fallback;
 mod gateway;
 pub mod health_check;
 mod http_route;
@@ -48,6 +49,7 @@ pub use destination_rule::{
     Tunnel, TunnelProtocol, Warmup, ZoneAwareLoadBalancing,
 };
 pub use export_to::Visibility;
+pub use fallback::{Fallback, FallbackAnswer, FallbackResponse, FallbackWhen};
 pub use gateway::{
     Gateway, OtherServerTls, Server, ServerCertificate, ServerPort, ServerTls, ServerTlsMode,
     TlsVersion,
@@ -151,6 +153,8 @@ document_set! {
     rate_limits: RateLimit,
     /// How endpoints are asked whether they are well.
     health_checks: HealthCheck,
+    /// What is answered where a service fails.
+    fallbacks: Fallback,
     /// Which caller of the CA may have which identity.
     registration_entries: RegistrationEntry,
     /// Tests of policies, which are no policies themselves.

@@ -16,7 +16,8 @@ use crate::access::Peeked;
 pub struct Begun<B> {
     read: Bytes,
     trailers: Option<HeaderMap>,
-    rest: B,
+    /// None where there is nothing else.
+    rest: Option<B>,
     copies: Vec<CopySink>,
 }
 
@@ -31,7 +32,17 @@ impl<B> Begun<B> {
         Self {
             read: begun,
             trailers: None,
-            rest,
+            rest: Some(rest),
+            copies: Vec::new(),
+        }
+    }
+
+    /// No body at all.
+    pub const fn empty() -> Self {
+        Self {
+            read: Bytes::new(),
+            trailers: None,
+            rest: None,
             copies: Vec::new(),
         }
     }
@@ -51,7 +62,11 @@ impl<B: Body<Data = Bytes> + Unpin> Begun<B> {
     /// Another body in the place of what was read, which was all of it.
     #[must_use]
     pub fn replaced(self, body: Bytes) -> Self {
-        Self::with(body, self.rest)
+        Self {
+            read: body,
+            rest: self.rest,
+            ..Self::empty()
+        }
     }
 
     /// Reads at most `max` bytes ahead (and what else came in one piece with them), and shows them.
@@ -60,8 +75,9 @@ impl<B: Body<Data = Bytes> + Unpin> Begun<B> {
     /// The body breaks off.
     pub async fn peek(&mut self, max: usize) -> Result<Peeked, B::Error> {
         let mut read = BytesMut::from(std::mem::take(&mut self.read));
-        while read.len() <= max && !self.rest.is_end_stream() {
-            let Some(frame) = self.rest.frame().await.transpose()? else {
+        while read.len() <= max && !self.rest_is_over() {
+            let Some(rest) = &mut self.rest else { break };
+            let Some(frame) = rest.frame().await.transpose()? else {
                 break;
             };
             match frame.into_data() {
@@ -78,6 +94,10 @@ impl<B: Body<Data = Bytes> + Unpin> Begun<B> {
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Begun<B> {
+    fn rest_is_over(&self) -> bool {
+        self.rest.as_ref().is_none_or(Body::is_end_stream)
+    }
+
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         if self.read.has_remaining() {
             let begun = std::mem::take(&mut self.read);
@@ -86,7 +106,10 @@ impl<B: Body<Data = Bytes> + Unpin> Begun<B> {
         if let Some(trailers) = self.trailers.take() {
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
-        Pin::new(&mut self.rest).poll_frame(cx)
+        match &mut self.rest {
+            Some(rest) => Pin::new(rest).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
     }
 
     fn pass_on(&mut self, polled: &Poll<Option<Result<Frame<Bytes>, B::Error>>>) {
@@ -126,12 +149,15 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Begun<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.read.is_empty() && self.trailers.is_none() && self.rest.is_end_stream()
+        self.read.is_empty() && self.trailers.is_none() && self.rest_is_over()
     }
 
     fn size_hint(&self) -> SizeHint {
         let begun = u64::try_from(self.read.len()).unwrap_or(u64::MAX);
-        let rest = self.rest.size_hint();
+        let rest = match &self.rest {
+            Some(rest) => rest.size_hint(),
+            None => SizeHint::with_exact(0),
+        };
         let mut hint = SizeHint::new();
         hint.set_lower(begun.saturating_add(rest.lower()));
         if let Some(upper) = rest.upper() {

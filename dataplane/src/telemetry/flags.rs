@@ -1,4 +1,4 @@
-//! Response flags: Envoy's short codes for what a proxy itself did to a response, and one of ours.
+//! Response flags: Envoy's short codes for what a proxy itself did to a response, and two of ours.
 
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
@@ -81,6 +81,8 @@ flags! {
     DOWNSTREAM_REMOTE_RESET = "DR",
     /// Ours: an authorization policy refused the request (Envoy says it in the response code details only).
     POLICY_DENIED = "PD",
+    /// Ours: a Fallback answered in place of a failure.
+    FALLBACK = "FB",
 }
 
 impl ResponseFlags {

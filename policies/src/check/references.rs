@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::cluster::providers;
 use crate::diagnostic::{Diagnostic, codes};
-use crate::document::{Destination, DocumentSet, ProviderService, Spanned};
+use crate::document::{Destination, DocumentSet, FallbackAnswer, ProviderService, Spanned};
 use crate::host::HostPattern;
 use crate::mesh::Mesh;
 use crate::nearest::nearest;
@@ -95,6 +95,31 @@ pub(super) fn check(
                 User::Anybody
             };
             check.port(port, declared, user);
+        }
+    }
+    for (number, document) in documents.fallbacks.iter().enumerate() {
+        let namespace = &document.meta.namespace;
+        if let FallbackAnswer::Destination(to) = &document.answer {
+            check.destination(to, namespace, User::Requests);
+        }
+        let Some(service) = check.service(&document.host, namespace) else {
+            continue;
+        };
+        let earlier = documents.fallbacks.iter().take(number);
+        let twice = earlier
+            .filter(|other| other.meta.namespace == *namespace)
+            .find(|other| {
+                let other = registry.lookup(&other.host, namespace);
+                other.is_some_and(|other| other.host == service.host)
+            });
+        if let Some(other) = twice {
+            let message = format!(
+                "`{}` has a Fallback of this namespace already, at {}",
+                service.host, other.host.at
+            );
+            let (at, path) = (document.host.at.clone(), &document.host.path);
+            let finding = Diagnostic::error(codes::DUPLICATE_ENTRY, at, path, message);
+            check.found.push(finding);
         }
     }
     for (_, at) in providers::authorizers(documents) {

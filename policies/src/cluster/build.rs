@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::Effective;
 use super::rules::{Merged, Rules};
 use super::{
-    Cluster, ClusterIndex, ClusterKey, ClusterSet, Endpoint, PoolSettings, Protocol, ServiceLabels,
-    TlsSettings, Transport,
+    Cluster, ClusterIndex, ClusterKey, ClusterSet, Endpoint, Fallback, FallbackAnswer,
+    PoolSettings, Protocol, ServiceLabels, TlsSettings, Transport,
 };
 use crate::document::{
     ConnectionPool, DestinationTls, H2Upgrade, LoadBalancerPolicy, Spanned, Subset,
@@ -76,6 +76,22 @@ impl<'a> ClusterBuilder<'a> {
         Some(index)
     }
 
+    /// Whether anything was asked for of a service, by its canonical host.
+    pub(crate) fn has(&self, host: &str) -> bool {
+        self.by_host.contains_key(host)
+    }
+
+    /// Says what is answered where a service fails, for all of it that was asked for.
+    pub(crate) fn fall_back(&mut self, host: &str, fallback: &Arc<Fallback>) {
+        for index in self.by_host.get(host).into_iter().flatten() {
+            if let Some(cluster) = self.clusters.get_mut(index.position()) {
+                // A subset of the service may be what it falls back to.
+                let itself = matches!(fallback.answer, FallbackAnswer::Cluster(to) if to == *index);
+                cluster.fallback = (!itself).then(|| Arc::clone(fallback));
+            }
+        }
+    }
+
     pub(crate) fn finish(self) -> ClusterSet {
         ClusterSet {
             clusters: self.clusters.into(),
@@ -140,6 +156,7 @@ impl<'a> ClusterBuilder<'a> {
             pool,
             resilience: self.settings(&blocks),
             health_check: self.rules.health_check(service, port).cloned(),
+            fallback: None,
             at,
         }
     }

@@ -233,6 +233,7 @@ fn read(kind: Kind, cursor: &Cursor<'_>, set: &mut DocumentSet) {
         Kind::Telemetry => keep(kind, cursor, &mut set.telemetries),
         Kind::RateLimit => keep(kind, cursor, &mut set.rate_limits),
         Kind::HealthCheck => keep(kind, cursor, &mut set.health_checks),
+        Kind::Fallback => keep(kind, cursor, &mut set.fallbacks),
     }
 }
 

@@ -40,6 +40,8 @@ pub enum Kind {
     RateLimit,
     /// `portcullis.dev` HealthCheck.
     HealthCheck,
+    /// `portcullis.dev` Fallback.
+    Fallback,
     /// `portcullis.dev` RegistrationEntry.
     RegistrationEntry,
     /// `portcullis.dev` PolicyTest.
@@ -77,6 +79,7 @@ impl Kind {
         Self::MeshConfig,
         Self::RateLimit,
         Self::HealthCheck,
+        Self::Fallback,
         Self::RegistrationEntry,
         Self::PolicyTest,
         Self::Namespace,
@@ -178,6 +181,7 @@ impl Kind {
             Self::MeshConfig => const { &ours("MeshConfig", "meshconfigs", &["mc"]) },
             Self::RateLimit => const { &ours("RateLimit", "ratelimits", &["rl"]) },
             Self::HealthCheck => const { &ours("HealthCheck", "healthchecks", &["hc"]) },
+            Self::Fallback => const { &ours("Fallback", "fallbacks", &["fb"]) },
             Self::RegistrationEntry => {
                 const { &ours("RegistrationEntry", "registrationentries", &["re"]) }
             }

@@ -1,5 +1,6 @@
 //! Route tables from documents.
 
+mod fallbacks;
 mod gateway;
 mod owners;
 mod sidecar;
@@ -32,6 +33,7 @@ pub(super) fn compile(
         Proxy::Gateway { workload } => gateway::compile(documents, workload, &mut compiler),
         Proxy::Sidecar { workload } => sidecar::compile(documents, mesh, workload, &mut compiler),
     };
+    fallbacks::attach(documents, mesh, proxy.workload(), &mut compiler);
     let providers = providers(registry, mesh, &mut compiler.clusters);
     let limit_services = limit_services(documents, registry, &mut compiler.clusters);
     Compiled {
