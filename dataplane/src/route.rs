@@ -303,14 +303,8 @@ impl<B: RequestBody> Router<B> {
         };
         // Large: it holds a request in all its forms.
         let sent = Box::pin(self.forwarder.forward(snapshot, way, request)).await;
-        let fallen = match ready {
-            Some(ready) => {
-                let falling = self.fall_back(snapshot, ready, deadline, &mut chosen, sent);
-                Box::pin(falling).await
-            }
-            None => Fallen::No(sent),
-        };
-        let (sent, elsewhere) = match fallen {
+        let falling = self.fall_back(snapshot, ready, deadline, &mut chosen, sent);
+        let (sent, elsewhere) = match Box::pin(falling).await {
             Fallen::No(sent) => (sent, None),
             Fallen::Elsewhere(sent, cluster) => (sent, Some(cluster)),
             Fallen::Written(mut response, outcome) => {

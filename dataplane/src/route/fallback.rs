@@ -38,6 +38,8 @@ pub(super) struct Fallbacks {
 #[derive(Debug)]
 pub(super) struct Ready<B> {
     fallback: Arc<Fallback>,
+    /// Whose fallback it is.
+    of: ClusterIndex,
     /// The request once more, if it has no body and there is another destination.
     again: Option<(ClusterIndex, Request<Begun<B>>)>,
     /// Whether the request may be carried out twice (RFC 9110 §9.2.2).
@@ -97,6 +99,7 @@ pub(super) fn ready<B: RequestBody>(
     };
     Some(Ready {
         fallback,
+        of: cluster,
         again,
         idempotent: request.method().is_idempotent(),
         plain: !is_grpc(request.headers()),
@@ -173,11 +176,14 @@ impl<B: RequestBody> Router<B> {
     pub(super) async fn fall_back(
         &self,
         snapshot: &Arc<Snapshot>,
-        ready: Ready<B>,
+        ready: Option<Ready<B>>,
         deadline: Option<Instant>,
         chosen: &mut (impl FnMut(ClusterIndex) + Send),
         mut sent: Forwarded<Begun<B>>,
     ) -> Fallen<B> {
+        let Some(ready) = ready else {
+            return Fallen::No(sent);
+        };
         let failure = failure(&sent);
         let Some(when) = failure.and_then(|failure| ready.fallback.holds(failure)) else {
             return Fallen::No(sent);
@@ -213,6 +219,7 @@ impl<B: RequestBody> Router<B> {
             .is_ok_and(|response| !response.status().is_server_error());
         if !well {
             // Two failures: the first one says what is wrong.
+            chosen(ready.of);
             self.fallbacks.count(when, "failed");
             return Fallen::No(sent);
         }

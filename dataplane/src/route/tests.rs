@@ -1,5 +1,6 @@
 //! One suite of scenarios for both kinds of proxy: the same documents and the same request have the same answer.
 
+mod fallbacks;
 mod mirrors;
 mod scenarios;
 
