@@ -131,15 +131,44 @@ async fn where_the_other_fails_too_the_first_answer_stands() {
 }
 
 #[tokio::test]
-async fn nothing_to_connect_to_is_a_failure_with_a_name() {
-    let spare = answering(200).await;
-    for when in ["noHealthyUpstream", "5xx"] {
-        let rules = documents(spare.address, &format!("when: [{when}], {WRITTEN}"));
-        // No endpoint at all.
-        let fixture = Fixture::new(Role::Sidecar, &[], &rules);
-        let answer = told(&fixture, request("GET /")).await;
-        assert_eq!((answer.status, answer.is_fallback), (200, true), "{when}");
-        let both = ResponseFlags::FALLBACK | ResponseFlags::NO_HEALTHY_UPSTREAM;
-        assert!(answer.flags.contains(both), "{when}: {}", answer.flags);
+async fn failures_before_anything_is_sent_have_names() {
+    let other = answering(200).await;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = closed.local_addr().unwrap();
+    drop(closed);
+    let rule = "---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: spare, namespace: my-app}
+spec: {host: spare, subsets: [{name: none, labels: {version: none}}]}
+";
+    for (to, when, flag) in [
+        (
+            "spare",
+            "connectFailure",
+            ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
+        ),
+        (
+            "spare, subset: none",
+            "noHealthyUpstream",
+            ResponseFlags::NO_HEALTHY_UPSTREAM,
+        ),
+    ] {
+        for when in [when, "5xx"] {
+            let documents = documents(address, &format!("when: [{when}], {WRITTEN}"))
+                .replace(
+                    "destination: {host: product-service}",
+                    &format!("destination: {{host: {to}}}"),
+                )
+                .replace("{host: product-service, when", "{host: spare, when");
+            let fixture = Fixture::new(Role::Sidecar, &[&other], &format!("{documents}{rule}"));
+            let answer = told(&fixture, request("GET /")).await;
+            assert_eq!((answer.status, answer.is_fallback), (200, true), "{when}");
+            assert!(
+                answer.flags.contains(ResponseFlags::FALLBACK | flag),
+                "{when}: {}",
+                answer.flags
+            );
+        }
     }
 }
