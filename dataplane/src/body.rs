@@ -14,7 +14,7 @@ use bytes::{Buf as _, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 
-pub use begun::Begun;
+pub use begun::{Begun, BegunError, Exceeded};
 pub use copied::{BodyCopy, CopyError};
 pub use observed::{BodyEnd, BodyReport, Observed, grpc_status};
 

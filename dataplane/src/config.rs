@@ -1,6 +1,7 @@
 //! Sections of the process files that gateway and sidecar have alike.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use policies::resilience::LOCALITY_LABEL;
 use serde::{Deserialize, Serialize};
@@ -78,4 +79,39 @@ impl TryFrom<String> for LocalityConfig {
         }
         Ok(Self(text))
     }
+}
+
+/// `overload`: how many requests are under way at once, and how long others wait for a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OverloadConfig {
+    /// Requests under way at once; at least 1.
+    pub concurrency: u32,
+    /// How long a request may wait while the queue does not empty.
+    #[serde(
+        default = "default_target",
+        deserialize_with = "runtime::duration::deserialize"
+    )]
+    pub target: Duration,
+    /// How long a request may wait otherwise; and after so long a queue that did not empty is a standing one.
+    #[serde(
+        default = "default_interval",
+        deserialize_with = "runtime::duration::deserialize"
+    )]
+    pub interval: Duration,
+}
+
+impl OverloadConfig {
+    /// How many places there are.
+    pub(crate) fn places(&self) -> usize {
+        usize::try_from(self.concurrency.max(1)).unwrap_or(usize::MAX)
+    }
+}
+
+const fn default_target() -> Duration {
+    Duration::from_millis(5)
+}
+
+const fn default_interval() -> Duration {
+    Duration::from_millis(100)
 }

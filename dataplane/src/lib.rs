@@ -32,6 +32,8 @@ pub mod rate_limit;
 pub mod registry;
 pub mod resolve;
 pub mod route;
+pub mod shed;
+pub mod sizes;
 pub mod snapshot;
 pub mod tcp;
 pub mod telemetry;

@@ -7,6 +7,8 @@ mod headers;
 mod metrics;
 mod redis;
 mod service;
+#[cfg(test)]
+mod tests;
 pub mod wire;
 
 use std::hash::RandomState;

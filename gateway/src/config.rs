@@ -5,10 +5,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dataplane::config::{AuthorizationConfig, JwksConfig, LocalityConfig, PathConfig};
+use dataplane::config::{
+    AuthorizationConfig, JwksConfig, LocalityConfig, OverloadConfig, PathConfig,
+};
 use dataplane::decisions::{DecisionsConfig, DecisionsConfigError};
 use dataplane::forward::RetryConfig;
 use dataplane::registry::RegistryConfig;
+use dataplane::sizes::SizeLimits;
 use identity::{SpiffeId, TrustDomain};
 use runtime::config::{ConfigDocument, ConfigError, resolve};
 use runtime::duration;
@@ -61,6 +64,9 @@ pub struct GatewayConfig {
     /// What is kept of requests that may have to be sent again.
     #[serde(default)]
     pub retry: RetryConfig,
+    /// How many requests are under way at once.
+    #[serde(default)]
+    pub overload: Option<OverloadConfig>,
     /// What clients may take their time over.
     #[serde(default)]
     pub timeouts: TimeoutsConfig,
@@ -183,12 +189,28 @@ pub struct LimitsConfig {
     /// Client connections open at once, of all listeners together; never more than half of the descriptors that the
     /// system grants, because the way to the applications costs some too.
     pub connections: u32,
+    /// The longest body of a request, in bytes.
+    pub request_bytes: Option<u64>,
+    /// The longest body of a response, in bytes.
+    pub response_bytes: Option<u64>,
+}
+
+impl LimitsConfig {
+    /// Those of bodies.
+    pub(crate) const fn sizes(&self) -> SizeLimits {
+        SizeLimits {
+            request_bytes: self.request_bytes,
+            response_bytes: self.response_bytes,
+        }
+    }
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             connections: 50_000,
+            request_bytes: None,
+            response_bytes: None,
         }
     }
 }
@@ -340,6 +362,16 @@ impl GatewayConfig {
                 key: "limits.connections",
                 found: "zero",
                 help: "leave it out for the default",
+            });
+        }
+        if self
+            .overload
+            .is_some_and(|overload| overload.concurrency == 0)
+        {
+            return Err(GatewayConfigError::Range {
+                key: "overload.concurrency",
+                found: "zero",
+                help: "leave `overload` out to let every request in at once",
             });
         }
         let timeouts = &self.timeouts;

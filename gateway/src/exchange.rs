@@ -49,6 +49,12 @@ impl From<LocalReply> for Stop {
     }
 }
 
+impl From<Box<LocalReply>> for Stop {
+    fn from(reply: Box<LocalReply>) -> Self {
+        Self::Reply(reply)
+    }
+}
+
 impl From<Box<pingora::Error>> for Stop {
     fn from(error: Box<pingora::Error>) -> Self {
         Self::Client(error)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dataplane::access::change;
 use dataplane::route::{Answer, Answered, Routed};
+use dataplane::sizes::SizeLimits;
 use dataplane::{ForwardBody, Snapshot};
 use http::header::SERVER;
 use http::{Response, StatusCode};
@@ -35,7 +36,9 @@ pub(crate) async fn forward(
         Begins::Unasked
     };
     let preview = std::mem::take(&mut tidied.preview);
-    let (mut upload, body) = Upload::of(exchange.session, preview, begins);
+    let (mut upload, mut body) = Upload::of(exchange.session, preview, begins);
+    let sizes = gateway.rules.sizes;
+    let too_large = body.cap(sizes.request_bytes);
     let request = tidied.take_request(body)?;
     let began = Instant::from_std(exchange.record.started());
     let labels = gateway.labels.of(snapshot, &gateway.metrics);
@@ -81,15 +84,19 @@ pub(crate) async fn forward(
         Answer::Route(response, details) => {
             return answer::by_route(exchange, response, details).await;
         }
+        Answer::Reply(_) if too_large.is_so() => {
+            return Err(SizeLimits::request_too_large().into());
+        }
         Answer::Reply(reply) => return Err(Stop::Reply(reply)),
     };
+    sizes.check_response(response.headers())?;
     exchange.record.upstream_answered(response.headers());
     change(response.headers_mut(), &exchange.changes);
     response.headers_mut().insert(SERVER, SERVER_NAME.clone());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return switch_protocols(exchange, response).await;
     }
-    let respond = respond(exchange, response, &mut upload);
+    let respond = respond(exchange, response, &mut upload, sizes.response_bytes);
     match deadline {
         // A client that reads slowly must not stretch the deadline either.
         Some(deadline) => tokio::time::timeout_at(deadline, respond)
@@ -103,6 +110,7 @@ async fn respond(
     exchange: &mut Exchange<'_>,
     response: Response<ForwardBody<RequestBody>>,
     upload: &mut Upload,
+    longest: Option<u64>,
 ) -> Result<(), Stop> {
     let (parts, body) = response.into_parts();
     let after = if body.is_end_stream() {
@@ -112,7 +120,7 @@ async fn respond(
     };
     write_head(exchange.session, parts, after, exchange.draining).await?;
     if after == After::Body {
-        let trailer = relay(exchange.session, body, upload).await?;
+        let trailer = relay(exchange.session, body, upload, longest).await?;
         exchange.record.grpc_status(trailer.grpc_status.as_ref());
     }
     Ok(())

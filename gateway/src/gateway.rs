@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use dataplane::config::ForwardedPath;
+use dataplane::shed::Shedder;
+use dataplane::sizes::SizeLimits;
 use dataplane::telemetry::{AccessLog, Party, PartyId, RequestMetrics};
 use dataplane::{Access, Begun, PolicyStore, Router};
 use identity::SpiffeId;
@@ -21,6 +23,8 @@ pub struct EdgeRules {
     pub trusted_proxies: usize,
     /// Which form of a path goes on.
     pub path: ForwardedPath,
+    /// How large bodies may be.
+    pub sizes: SizeLimits,
 }
 
 /// The application behind every listener: policies in, responses out.
@@ -32,6 +36,8 @@ pub struct Gateway {
     pub(crate) access_log: AccessLog,
     pub(crate) access: Access,
     pub(crate) rules: EdgeRules,
+    /// Lets in what can be served.
+    pub(crate) shedder: Shedder,
     pub(crate) labels: LabelCache,
     /// The gateway itself, as the source of what it forwards.
     pub(crate) source: PartyId,
@@ -59,6 +65,7 @@ impl Gateway {
             access_log,
             access,
             rules: EdgeRules::default(),
+            shedder: Shedder::default(),
             labels: LabelCache::default(),
             source,
             identity: identity.cloned(),
@@ -69,6 +76,13 @@ impl Gateway {
     #[must_use]
     pub fn with_rules(mut self, rules: EdgeRules) -> Self {
         self.rules = rules;
+        self
+    }
+
+    /// The same gateway behind this door.
+    #[must_use]
+    pub fn with_shedder(mut self, shedder: Shedder) -> Self {
+        self.shedder = shedder;
         self
     }
 }

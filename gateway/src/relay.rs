@@ -37,16 +37,18 @@ impl Trailer {
     }
 }
 
-/// Sends `body` to the client; `upload` goes on meanwhile.
+/// Sends `body` to the client, at most `longest` bytes of it; `upload` goes on meanwhile.
 pub(crate) async fn relay<B>(
     session: &mut ServerSession,
     mut body: B,
     upload: &mut Upload,
+    longest: Option<u64>,
 ) -> Result<Trailer, RelayError>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
+    let mut left = longest;
     loop {
         let frame = tokio::select! {
             biased;
@@ -65,6 +67,14 @@ where
         };
         match frame.into_data() {
             Ok(data) => {
+                if let Some(most) = left {
+                    let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+                    left = most.checked_sub(length);
+                    if left.is_none() {
+                        let text = "the response is longer than `limits.responseBytes`";
+                        return Err(RelayError::Upstream(text.into()));
+                    }
+                }
                 let end = body.is_end_stream();
                 session.write_response_body(data, end).await?;
                 if end {

@@ -53,6 +53,8 @@ impl Gateway {
         let mut request = tidy(exchange, &snapshot, self.rules)?;
         admit(self, exchange, &snapshot, &mut request).await?;
         let route = find_route(exchange, &snapshot, &request)?;
+        self.rules.sizes.check_request(&request.headers)?;
+        let _place = self.shedder.enter().await?;
         forward::forward(self, exchange, &snapshot, route, request).await
     }
 }

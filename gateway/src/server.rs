@@ -12,6 +12,7 @@ use dataplane::forward::ForwardSettings;
 use dataplane::identity_status;
 use dataplane::registry::Watching;
 use dataplane::resolve::Resolver;
+use dataplane::shed::Shedder;
 use dataplane::tcp::Carrier;
 use dataplane::telemetry::{AccessLog, LogTarget, RequestMetrics, TcpMetrics};
 use dataplane::tokens::Tokens;
@@ -156,6 +157,7 @@ impl GatewayService {
         let rules = EdgeRules {
             trusted_proxies: self.config.gateway_topology.num_trusted_proxies.into(),
             path: self.config.path.forward,
+            sizes: self.config.limits.sizes(),
         };
         let forwarder = Forwarder::new(upstreams.clone()).with(ForwardSettings {
             retry: self.config.retry,
@@ -182,6 +184,7 @@ impl GatewayService {
             access_log: access_log.clone(),
             id: Some(self.config.spiffe_id()?),
         });
+        let shedder = Shedder::new(self.config.overload.as_ref(), metrics.registry())?;
         let gateway = Gateway::new(
             policies,
             router,
@@ -190,7 +193,7 @@ impl GatewayService {
             access.clone(),
             Some(&self.config.spiffe_id()?),
         );
-        let gateway = Arc::new(gateway.with_rules(rules));
+        let gateway = Arc::new(gateway.with_rules(rules).with_shedder(shedder));
 
         bound.set_not_ready("waiting for the other conditions");
         if all_but_listeners(&readiness, &lifecycle).await {

@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 
 use allocations::counted;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use policies::resilience::{Choice, Live, Moment, TryOutcome};
 use policies::route::RequestView;
 use support::{gateway, sidecar, with_headers};
@@ -169,5 +169,66 @@ spec:
             });
             assert_eq!(count, 0, "{balancer}: request {number}");
         }
+    }
+}
+
+#[test]
+fn counting_a_request_allocates_nothing() {
+    use policies::load::load;
+    use policies::mesh::Mesh;
+    use policies::rate_limit::{Buckets, Checked, LimitFacts, RateLimits};
+    use policies::source::SourceFile;
+    use policies::workload::Workload;
+
+    const LIMITS: &str = "apiVersion: portcullis.dev/v1
+kind: RateLimit
+metadata: {name: limits, namespace: my-app}
+spec:
+  local:
+    limits:
+    - {requests: 1000, unit: DAY}
+    - {requests: 1000, unit: DAY, match: {path: {regex: '/a.*'}, headers: {x-a: {exact: b}}}}
+    - requests: 1000
+      unit: DAY
+      by: [{header: {name: x-a}}, {remoteAddress: {prefixLength6: 64}}, {principal: {}}, {method: {}}, {host: {}}, {path: {templates: ['/a/{id}']}}]
+";
+    let mesh = Mesh::default();
+    let loaded = load(&[SourceFile::new("a.yaml", LIMITS)], &mesh);
+    assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics);
+    let workload = Workload {
+        name: "a".to_owned(),
+        namespace: "my-app".to_owned(),
+        service_account: "a".to_owned(),
+        labels: std::collections::BTreeMap::new(),
+    };
+    let limits = RateLimits::compile(&loaded.documents, &workload, &mesh, None);
+    let local = limits.all().next().unwrap().local.as_ref().unwrap();
+    let buckets = Buckets::new(64, std::hash::RandomState::new());
+    let headers = HeaderMap::from_iter([(
+        HeaderName::from_static("x-a"),
+        HeaderValue::from_static("b"),
+    )]);
+    let facts = LimitFacts {
+        request: RequestView {
+            host: "shop.example:8080",
+            port: 8080,
+            path: "/a/1",
+            query: None,
+            method: "GET",
+            scheme: "http",
+            headers: &headers,
+            claims: None,
+        },
+        route: None,
+        principal: Some("cluster.local/ns/my-app/sa/web"),
+        client: "2001:db8::1".parse().unwrap(),
+        connection: ("10.0.0.1:1".parse().unwrap(), "10.0.0.2:2".parse().unwrap()),
+    };
+    for number in 0..100 {
+        let check = || local.check(&facts, &buckets, Moment::START, number);
+        let (checked, count) = counted(check);
+        assert!(matches!(checked, Checked::Within(..)), "{checked:?}");
+        // The first use of a regular expression makes its scratch space.
+        assert!(count == 0 || number == 0, "{count} allocations");
     }
 }

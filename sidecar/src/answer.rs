@@ -268,6 +268,12 @@ impl Body for AnswerBody {
                     if let Some(data) = frame.data_ref() {
                         let bytes = u64::try_from(data.remaining()).unwrap_or(u64::MAX);
                         exchange.seen.response_bytes += bytes;
+                        let longest = exchange.longest_response.unwrap_or(u64::MAX);
+                        if exchange.seen.response_bytes > longest {
+                            this.end(BodyEnd::Failed, ResponseFlags::LOCAL_RESET);
+                            let text = "the response is longer than `limits.responseBytes`";
+                            return Poll::Ready(Some(Err(text.into())));
+                        }
                     } else if let Some(trailers) = frame.trailers_ref() {
                         exchange.seen.grpc_status = grpc_status(trailers);
                     }

@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use dataplane::config::{AuthorizationConfig, JwksConfig, LocalityConfig, PathConfig};
+use dataplane::config::{
+    AuthorizationConfig, JwksConfig, LocalityConfig, OverloadConfig, PathConfig,
+};
 use dataplane::decisions::DecisionsConfig;
 use dataplane::forward::RetryConfig;
 use dataplane::registry::RegistryConfig;
+use dataplane::sizes::SizeLimits;
 use dataplane::telemetry::LogTarget;
 use identity::keeper::IdentityConfig;
 use identity::{SpiffeId, TrustDomain};
@@ -53,6 +56,7 @@ pub(crate) struct Config {
     /// Whether the admin port takes chaos scenarios.
     pub(crate) chaos: Allow,
     pub(crate) limits: Limits,
+    pub(crate) overload: Option<OverloadConfig>,
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: RetryConfig,
     /// Peers whose `x-forwarded-for` and `x-forwarded-client-cert` are believed.
@@ -82,6 +86,20 @@ pub(crate) struct Limits {
     pub(crate) connections: usize,
     /// The longest request head, in bytes (8 KiB to 1 MiB).
     pub(crate) header_bytes: usize,
+    /// The longest body of a request to the application, in bytes.
+    pub(crate) request_bytes: Option<u64>,
+    /// The longest body of a response of the application, in bytes.
+    pub(crate) response_bytes: Option<u64>,
+}
+
+impl Limits {
+    /// Those of bodies.
+    pub(crate) const fn sizes(&self) -> SizeLimits {
+        SizeLimits {
+            request_bytes: self.request_bytes,
+            response_bytes: self.response_bytes,
+        }
+    }
 }
 
 /// How long strangers may take.
@@ -122,6 +140,8 @@ impl Default for Limits {
         Self {
             connections: 10_000,
             header_bytes: 64 * 1024,
+            request_bytes: None,
+            response_bytes: None,
         }
     }
 }
@@ -171,6 +191,7 @@ struct RawConfig {
     chaos: Allow,
     #[serde(default)]
     limits: Limits,
+    overload: Option<OverloadConfig>,
     #[serde(default)]
     timeouts: Timeouts,
     #[serde(default)]
@@ -312,6 +333,10 @@ impl Config {
             raw.limits.connections > 0,
             "`limits.connections` must be at least 1"
         );
+        anyhow::ensure!(
+            raw.overload.is_none_or(|overload| overload.concurrency > 0),
+            "`overload.concurrency` must be at least 1"
+        );
         let timeouts = &raw.timeouts;
         let shortest = timeouts
             .handshake
@@ -374,6 +399,7 @@ impl Config {
             path: raw.path,
             chaos: raw.chaos,
             limits: raw.limits,
+            overload: raw.overload,
             timeouts: raw.timeouts,
             retry: raw.retry,
             gateways,
@@ -443,6 +469,7 @@ accessLog: {path: "-"}
             (vec!["workload.namespace=My App"], "workload"),
             (vec!["workload.locality=eu//a"], "region/zone/subzone"),
             (vec!["limits.headerBytes=10"], "headerBytes"),
+            (vec!["overload={concurrency: 0}"], "overload.concurrency"),
             (vec!["outbund={}"], "outbund"),
             (vec!["drain.timeout=5"], "not a duration"),
             (vec!["timeouts.idle=0s"], "timeouts"),

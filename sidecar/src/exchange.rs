@@ -7,6 +7,7 @@ use dataplane::body::{BodyEnd, UploadState};
 use dataplane::ext_authz::HeaderChange;
 use dataplane::headers::{FORWARDED_FOR, REQUEST_ID, TraceContext};
 use dataplane::local_reply::is_grpc;
+use dataplane::shed::Place;
 use dataplane::telemetry::{
     AccessRecord, Observation, PartyId, Reporter, RequestProtocol, ResponseFlags, Security,
     ServiceId,
@@ -32,6 +33,10 @@ pub(crate) struct Exchange {
     upload: Option<Arc<UploadState>>,
     /// What an external provider changes in the response's headers.
     pub(crate) changes: Vec<HeaderChange>,
+    /// Among the requests under way.
+    pub(crate) place: Place,
+    /// How long the body of the response may be, in bytes.
+    pub(crate) longest_response: Option<u64>,
     /// `None` when no access log is written.
     record: Option<Box<AccessRecord>>,
 }
@@ -76,6 +81,8 @@ impl Exchange {
             answered: false,
             upload: None,
             changes: Vec::new(),
+            place: Place::default(),
+            longest_response: None,
             record,
         }
     }

@@ -12,6 +12,7 @@ use dataplane::headers::{
     RequestIdSource, TraceRole, Upgrades, XFCC, XfccMode, apply_xfcc, ensure_request_id,
     ensure_trace, strip_edge, strip_hop_by_hop, strip_lookalikes, websocket_upgrade,
 };
+use dataplane::sizes::SizeLimits;
 use dataplane::telemetry::{Party, PartyId, Reporter, ResponseFlags, Security};
 use dataplane::{LocalReply, Snapshot, Target, UpstreamProtocol};
 use http::header::{self, HeaderValue};
@@ -223,6 +224,13 @@ impl Inbound {
         if let Err(reply) = counted.await {
             return answer::local(exchange, &reply);
         }
+        if let Err(reply) = proxy.sizes.check_request(request.headers()) {
+            return answer::local(exchange, &reply);
+        }
+        match proxy.shedder.enter().await {
+            Ok(place) => exchange.place = place,
+            Err(reply) => return answer::local(exchange, &reply),
+        }
         drop(snapshot);
         let trace = ensure_trace(request.headers_mut(), TraceRole::Forward);
         ensure_request_id(request.headers_mut(), RequestIdSource::Caller);
@@ -302,14 +310,24 @@ impl Inbound {
             request.headers(),
             Instant::now(),
         );
+        let sizes = self.proxy.sizes;
+        let too_large = request.body_mut().cap(sizes.request_bytes);
         let sent = self
             .proxy
             .forwarder
             .to_target(&self.app, &self.retry, request, deadline)
             .await;
         exchange.outcome(sent.outcome);
-        match sent.result {
-            Ok(response) => tunnel::or_body(response, upgrade, exchange, &self.proxy.life),
+        let response = match sent.result {
+            Err(_) if too_large.is_so() => Err(SizeLimits::request_too_large()),
+            Ok(response) => sizes.check_response(response.headers()).map(|()| response),
+            refused => refused,
+        };
+        match response {
+            Ok(response) => {
+                exchange.longest_response = sizes.response_bytes;
+                tunnel::or_body(response, upgrade, exchange, &self.proxy.life)
+            }
             Err(reply) => answer::local(exchange, &reply),
         }
     }

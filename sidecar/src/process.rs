@@ -13,6 +13,7 @@ use dataplane::ext_authz::ExtAuthz;
 use dataplane::forward::ForwardSettings;
 use dataplane::identity_status;
 use dataplane::registry::{Registering, RegisteringStatus, Watching};
+use dataplane::shed::Shedder;
 use dataplane::tcp::Carrier;
 use dataplane::telemetry::{AccessLog, Party, RequestMetrics, TcpMetrics};
 use dataplane::tokens::Tokens;
@@ -178,6 +179,8 @@ fn build(
         router,
         access,
         forwarder,
+        shedder: Shedder::new(config.overload.as_ref(), registry)?,
+        sizes: config.limits.sizes(),
         path: config.path.forward,
         metrics: requests,
         tcp: Arc::new(carrier),

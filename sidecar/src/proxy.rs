@@ -7,6 +7,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use dataplane::chaos::Chaos;
 use dataplane::config::ForwardedPath;
+use dataplane::shed::Shedder;
+use dataplane::sizes::SizeLimits;
 use dataplane::tcp::Carrier;
 use dataplane::telemetry::{
     AccessLog, DestinationService, Party, PartyId, RequestMetrics, ServiceId,
@@ -38,6 +40,10 @@ pub(crate) struct Proxy {
     pub(crate) access: Access,
     /// What goes wrong on purpose before the application.
     pub(crate) chaos: Chaos,
+    /// The door to the application.
+    pub(crate) shedder: Shedder,
+    /// How large bodies may be.
+    pub(crate) sizes: SizeLimits,
     /// Which form of a path goes on.
     pub(crate) path: ForwardedPath,
     pub(crate) metrics: RequestMetrics,

@@ -1,7 +1,9 @@
 //! A request body of which somebody had a first look, or of which copies are made: it still travels whole.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::HeaderMap;
@@ -19,7 +21,42 @@ pub struct Begun<B> {
     /// None where there is nothing else.
     rest: Option<B>,
     copies: Vec<CopySink>,
+    cap: Option<Cap>,
 }
+
+/// How much of a body may still come.
+#[derive(Debug)]
+struct Cap {
+    left: u64,
+    exceeded: Arc<AtomicBool>,
+}
+
+/// Whether a body turned out to be longer than it may be.
+#[derive(Debug, Clone, Default)]
+pub struct Exceeded(Option<Arc<AtomicBool>>);
+
+impl Exceeded {
+    /// Whether it did, so far.
+    pub fn is_so(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|flag| flag.load(Ordering::Relaxed))
+    }
+}
+
+/// Why a body broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum BegunError<E> {
+    /// It is longer than it may be.
+    #[error("it is too large")]
+    TooLarge,
+    /// By itself.
+    #[error(transparent)]
+    Body(E),
+}
+
+/// What reading a body gives.
+type Polled<E> = Poll<Option<Result<Frame<Bytes>, BegunError<E>>>>;
 
 impl<B> Begun<B> {
     /// A body that nobody has looked at.
@@ -44,7 +81,17 @@ impl<B> Begun<B> {
             trailers: None,
             rest: None,
             copies: Vec::new(),
+            cap: None,
         }
+    }
+
+    /// Breaks off after `most` bytes, if that is a limit; the handle tells whether it came to that.
+    pub fn cap(&mut self, most: Option<u64>) -> Exceeded {
+        self.cap = most.map(|left| Cap {
+            left,
+            exceeded: Arc::default(),
+        });
+        Exceeded(self.cap.as_ref().map(|cap| Arc::clone(&cap.exceeded)))
     }
 }
 
@@ -98,21 +145,36 @@ impl<B: Body<Data = Bytes> + Unpin> Begun<B> {
         self.rest.as_ref().is_none_or(Body::is_end_stream)
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        if self.read.has_remaining() {
-            let begun = std::mem::take(&mut self.read);
-            return Poll::Ready(Some(Ok(Frame::data(begun))));
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Polled<B::Error> {
+        let frame = if self.read.has_remaining() {
+            Frame::data(std::mem::take(&mut self.read))
+        } else if let Some(trailers) = self.trailers.take() {
+            Frame::trailers(trailers)
+        } else {
+            let Some(rest) = &mut self.rest else {
+                return Poll::Ready(None);
+            };
+            match ready!(Pin::new(rest).poll_frame(cx)) {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(BegunError::Body(error)))),
+                Some(Ok(frame)) => frame,
+            }
+        };
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        if let Some(cap) = &mut self.cap {
+            match cap.left.checked_sub(bytes) {
+                Some(left) => cap.left = left,
+                None => {
+                    cap.exceeded.store(true, Ordering::Relaxed);
+                    return Poll::Ready(Some(Err(BegunError::TooLarge)));
+                }
+            }
         }
-        if let Some(trailers) = self.trailers.take() {
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
-        }
-        match &mut self.rest {
-            Some(rest) => Pin::new(rest).poll_frame(cx),
-            None => Poll::Ready(None),
-        }
+        Poll::Ready(Some(Ok(frame)))
     }
 
-    fn pass_on(&mut self, polled: &Poll<Option<Result<Frame<Bytes>, B::Error>>>) {
+    fn pass_on(&mut self, polled: &Polled<B::Error>) {
         match polled {
             Poll::Pending => return,
             Poll::Ready(Some(Ok(frame))) => {
@@ -134,12 +196,9 @@ impl<B: Body<Data = Bytes> + Unpin> Begun<B> {
 
 impl<B: Body<Data = Bytes> + Unpin> Body for Begun<B> {
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = BegunError<B::Error>;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<B::Error> {
         let this = self.get_mut();
         let polled = this.poll_next(cx);
         if !this.copies.is_empty() {
@@ -270,5 +329,20 @@ mod tests {
         assert!(full.peek(3).await.unwrap().whole);
         assert_eq!(full.size_hint().exact(), Some(3));
         assert!(!full.is_end_stream());
+    }
+
+    #[tokio::test]
+    async fn a_body_beyond_its_cap_breaks_off() {
+        for (most, good) in [
+            (None, true),
+            (Some(6), true),
+            (Some(5), false),
+            (Some(0), false),
+        ] {
+            let mut body = Begun::new(Full::new(Bytes::from_static(b"abcdef")));
+            let exceeded = body.cap(most);
+            assert_eq!(body.collect().await.is_ok(), good, "{most:?}");
+            assert_eq!(exceeded.is_so(), !good, "{most:?}");
+        }
     }
 }

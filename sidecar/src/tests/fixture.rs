@@ -18,6 +18,8 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use dataplane::chaos::Chaos;
 use dataplane::config::ForwardedPath;
+use dataplane::shed::Shedder;
+use dataplane::sizes::SizeLimits;
 use dataplane::tcp::Carrier;
 use dataplane::telemetry::{AccessLog, RequestMetrics, TcpMetrics};
 use dataplane::upstream::Limits as UpstreamLimits;
@@ -180,6 +182,8 @@ impl Sidecar {
             forwarder,
             access,
             chaos: Chaos::allowed(account, &registry).unwrap(),
+            shedder: Shedder::default(),
+            sizes: SizeLimits::default(),
             path,
             metrics,
             access_log: AccessLog::off(),
