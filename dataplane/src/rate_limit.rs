@@ -19,7 +19,7 @@ use http::StatusCode;
 use identity::material::MaterialReader;
 use policies::document::rate_limit::{LimitDirection, LimitResponse};
 use policies::rate_limit::{
-    Buckets, Checked, GlobalLimits, Limit, LimitFacts, RedisLimits, Standing,
+    Buckets, Checked, GlobalLimits, Limit, LimitFacts, Limits, RedisLimits, Standing, Took,
 };
 use prometheus::Registry;
 
@@ -35,6 +35,9 @@ use service::Services;
 
 /// How many keys of local limits a process remembers at once; 16 bytes each.
 const KEYS: usize = 64 * 1024;
+
+/// How many documents' tokens a request can give back; those of further ones stay taken, which errs on the safe side.
+const HELD: usize = 8;
 
 /// Decides by number. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -88,10 +91,11 @@ impl RateLimiter {
         self.0.services.close_idle();
     }
 
-    /// Takes a token of every limit that is about a request of this direction; a gateway's requests are inbound.
+    /// Takes a token of every limit that is about a request of this direction; a gateway's requests are inbound. One that
+    /// is refused takes none.
     /// What the limits say in the response's headers is added to `changes`.
     ///
-    /// Local limits, and global ones whose tokens are at hand, await nothing and allocate nothing.
+    /// Local limits, and global ones whose tokens are at hand, await nothing and allocate nothing but these headers.
     ///
     /// # Errors
     /// The request is over a limit, or must not pass since nobody can tell: what the client gets.
@@ -103,13 +107,38 @@ impl RateLimiter {
         changes: &mut Vec<HeaderChange>,
     ) -> Result<(), Box<LocalReply>> {
         let all = snapshot.rate_limits.of(direction);
-        for local in all.iter().filter_map(|limits| limits.local.as_ref()) {
+        let mut held = Held::default();
+        let mut told = Vec::new();
+        let checked = self
+            .take_all(snapshot, all, request, &mut held, &mut told)
+            .await;
+        match checked {
+            Ok(()) => changes.append(&mut told),
+            // A refusal says itself how its limit stands.
+            Err(_) => self.give_back(all, request, &held),
+        }
+        checked
+    }
+
+    async fn take_all<'s>(
+        &self,
+        snapshot: &Snapshot,
+        all: &'s [Limits],
+        request: &LimitFacts<'_>,
+        held: &mut Held<'s>,
+        told: &mut Vec<HeaderChange>,
+    ) -> Result<(), Box<LocalReply>> {
+        for (document, limits) in all.iter().enumerate() {
+            let Some(local) = &limits.local else { continue };
             let checked = local.check(request, &self.0.buckets, clock::now(), random::number());
             match checked {
                 Checked::Free => {}
-                Checked::Within(limit, standing) => {
+                Checked::Within(limit, standing, took) => {
+                    if let Some(place) = held.local.get_mut(document) {
+                        *place = took;
+                    }
                     if local.response().rate_limit_headers {
-                        changes.extend(headers::standing(limit, &standing));
+                        held.tell(limit, standing);
                     }
                 }
                 Checked::Over(limit, standing) => {
@@ -117,26 +146,33 @@ impl RateLimiter {
                 }
             }
         }
-        for global in all.iter().filter_map(|limits| limits.global.as_ref()) {
-            match global {
-                GlobalLimits::Redis(limits) => self.redis(limits, request, changes).await?,
-                GlobalLimits::Service(limits) => {
-                    // Boxed: few requests are asked about.
-                    let services = &self.0.services;
-                    Box::pin(services.check(snapshot, limits, request, changes)).await?;
-                }
+        for (document, limits) in all.iter().enumerate() {
+            if let Some(GlobalLimits::Redis(limits)) = &limits.global {
+                self.redis(document, limits, request, held).await?;
+            }
+        }
+        if let Some((limit, standing)) = &held.tightest {
+            told.extend(headers::standing(limit, standing));
+        }
+        // At last: what a service has counted nobody can take back.
+        for limits in all {
+            if let Some(GlobalLimits::Service(limits)) = &limits.global {
+                // Boxed: few requests are asked about.
+                let services = &self.0.services;
+                Box::pin(services.check(snapshot, limits, request, told)).await?;
             }
         }
         Ok(())
     }
 
-    async fn redis(
+    async fn redis<'s>(
         &self,
-        limits: &RedisLimits,
+        document: usize,
+        limits: &'s RedisLimits,
         request: &LimitFacts<'_>,
-        changes: &mut Vec<HeaderChange>,
+        held: &mut Held<'s>,
     ) -> Result<(), Box<LocalReply>> {
-        for limit in &limits.limits {
+        for (position, limit) in limits.limits.iter().enumerate() {
             let Some(key) = limit.key(request, self.0.redis.hasher()) else {
                 continue;
             };
@@ -144,8 +180,11 @@ impl RateLimiter {
             match store.take(limit, key, request, limits.redis.timeout).await {
                 Taken::Yes(standing) => {
                     limit.counts.count_within();
+                    if let Some(took) = held.redis.get_mut(document) {
+                        took.add(position);
+                    }
                     if limits.response.rate_limit_headers {
-                        changes.extend(headers::standing(limit, &standing));
+                        held.tell(limit, standing);
                     }
                 }
                 Taken::No(standing) => {
@@ -161,6 +200,46 @@ impl RateLimiter {
             }
         }
         Ok(())
+    }
+
+    /// Puts back what a refused request took.
+    fn give_back(&self, all: &[Limits], request: &LimitFacts<'_>, held: &Held<'_>) {
+        let taken = held.local.iter().zip(&held.redis);
+        for (limits, (local, redis)) in all.iter().zip(taken) {
+            if let Some(limits) = &limits.local {
+                limits.give_back(*local, request, &self.0.buckets);
+            }
+            let Some(GlobalLimits::Redis(limits)) = &limits.global else {
+                continue;
+            };
+            for (position, limit) in limits.limits.iter().enumerate() {
+                if redis.has(position)
+                    && let Some(key) = limit.key(request, self.0.redis.hasher())
+                {
+                    self.0.redis.of(&limits.redis).give_back(key);
+                }
+            }
+        }
+    }
+}
+
+/// What a request has of the limits so far.
+#[derive(Debug, Default)]
+struct Held<'s> {
+    /// Tokens of each document's local limits.
+    local: [Took; HELD],
+    /// Tokens of each document's limits in Redis.
+    redis: [Took; HELD],
+    /// The limit with the fewest left, of those that are told.
+    tightest: Option<(&'s Limit, Standing)>,
+}
+
+impl<'s> Held<'s> {
+    fn tell(&mut self, limit: &'s Limit, standing: Standing) {
+        let least = self.tightest.as_ref();
+        if least.is_none_or(|(_, least)| standing.remaining < least.remaining) {
+            self.tightest = Some((limit, standing));
+        }
     }
 }
 

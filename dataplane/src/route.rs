@@ -84,6 +84,8 @@ pub struct Origin<'a> {
     pub remote: SocketAddr,
     /// The client's address, as far as proxies in front are believed.
     pub client: IpAddr,
+    /// The caller's verified identity without `spiffe://`; a gateway's clients are strangers.
+    pub principal: Option<&'a str>,
     /// What its verified token says.
     pub claims: Option<&'a dyn TokenClaims>,
     /// Whether the request is an upgrade that travels on.

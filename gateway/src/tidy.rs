@@ -163,6 +163,7 @@ impl Tidied {
             sent_path: self.sent_path.as_deref(),
             remote: connection.peer,
             client: self.client,
+            principal: None,
             claims: self.claims(),
             upgrades: if self.websocket {
                 Upgrades::Keep

@@ -22,9 +22,9 @@ use std::sync::Arc;
 
 pub use buckets::{Bucket, Buckets};
 pub use facts::LimitFacts;
-pub use lease::{Ask, Lease, Settled, Step};
+pub use lease::{Ask, Lease, Settled, Step, Unused};
 pub use limit::{Counts, Limit};
-pub use local::{Checked, LocalLimits};
+pub use local::{Checked, LocalLimits, Took};
 pub use path_template::{PathTemplate, PathTemplateError};
 pub use rate::{Fill, Rate, Standing};
 

@@ -44,7 +44,8 @@ pub(crate) async fn check(
             headers,
             claims: token.map(|token| -> &dyn TokenClaims { &token.claims }),
         },
-        route: None,
+        // What Istio calls the one route before an application.
+        route: Some("default"),
         principal: peer.identity().map(|identity| identity.id.principal()),
         client: client_of(peer, headers),
         connection: (peer.remote, SocketAddr::new(peer.local.ip(), port)),

@@ -112,6 +112,8 @@ impl Outbound {
             sent_path: sent_path.as_ref().map(SentPath::as_str),
             remote: peer.remote,
             client: peer.remote.ip(),
+            // The application beside the sidecar is the sidecar's own.
+            principal: Some(self.proxy.id.principal()),
             claims: None,
             upgrades: Upgrades::Strip,
         };

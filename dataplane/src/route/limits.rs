@@ -28,8 +28,7 @@ impl<B: RequestBody> Router<B> {
         let facts = LimitFacts {
             request: origin.view(&routed.request),
             route: routed.route.name.as_deref(),
-            // Clients of the edge are strangers, and the application beside a sidecar is the sidecar's own.
-            principal: None,
+            principal: origin.principal,
             client: origin.client,
             connection: (
                 origin.remote,

@@ -78,6 +78,7 @@ impl Fixture {
             sent_path: None,
             remote: SocketAddr::from(([192, 0, 2, 7], 50_000)),
             client: [192, 0, 2, 7].into(),
+            principal: None,
             claims: None,
             upgrades: Upgrades::Strip,
         };

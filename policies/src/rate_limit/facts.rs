@@ -12,7 +12,8 @@ use crate::route::RequestView;
 pub struct LimitFacts<'a> {
     /// What routing looks at, with the claims of the verified token.
     pub request: RequestView<'a>,
-    /// The name of the HTTP route that it takes; none before it is routed, and for routes without a name.
+    /// The name of the HTTP route that it takes; `default` before an application, as Istio calls it; none for routes
+    /// without a name.
     pub route: Option<&'a str>,
     /// The caller's verified identity without `spiffe://`, as AuthorizationPolicies write it: `cluster.local/ns/a/sa/b`.
     pub principal: Option<&'a str>,

@@ -7,7 +7,7 @@ use crate::resilience::Moment;
 
 /// For how long tokens are taken in advance, by the demand of late.
 const AHEAD: Duration = Duration::from_millis(50);
-/// After so long tokens that nobody used are given back with the next question.
+/// After so long tokens that nobody used are given back.
 const KEPT: Duration = Duration::from_millis(200);
 /// At most this part of a burst is taken in advance, so that no process hoards what others wait for.
 const LARGEST_PART: u32 = 16;
@@ -26,6 +26,8 @@ pub struct Lease {
     /// Requests are refused without a question.
     shut_until: Moment,
     asking: bool,
+    /// Somebody comes back to see whether the tokens were used.
+    watched: bool,
     /// Requests since the last question.
     demand: u32,
     asked_at: Moment,
@@ -55,6 +57,17 @@ pub struct Ask {
     pub want: u32,
     /// How many tokens to put back first.
     pub back: u32,
+}
+
+/// What becomes of tokens at hand for which no request comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unused {
+    /// There are none: nobody needs to look again.
+    None,
+    /// They are kept for so long; look again then.
+    Kept(Duration),
+    /// So many are to be put back, and nobody needs to look again.
+    Back(u32),
 }
 
 /// An answer.
@@ -125,6 +138,28 @@ impl Lease {
             let pace = PACE.min(rate.depth() / QUESTIONS_PER_DEPTH);
             let shut = standing.retry_after.max(pace).min(LONGEST_SHUT);
             self.shut_until = now.plus(shut);
+        }
+    }
+
+    /// Puts back a token of a request that did not pass for another reason; it stays at hand.
+    pub const fn give_back(&mut self) {
+        self.tokens = self.tokens.saturating_add(1);
+    }
+
+    /// Whether the caller is to see to [`unused`](Self::unused) tokens from now on: one at a time.
+    pub const fn watch(&mut self) -> bool {
+        !std::mem::replace(&mut self.watched, true)
+    }
+
+    /// What becomes of tokens for which no request comes, so that no process keeps what others wait for.
+    pub fn unused(&mut self, now: Moment) -> Unused {
+        if self.tokens > 0 && now < self.until {
+            return Unused::Kept(self.until.since(now));
+        }
+        self.watched = false;
+        match std::mem::take(&mut self.tokens) {
+            0 => Unused::None,
+            back => Unused::Back(back),
         }
     }
 

@@ -35,10 +35,32 @@ impl Share {
 pub enum Checked<'l> {
     /// No limit is about it.
     Free,
-    /// It has its tokens; the limit with the fewest left.
-    Within(&'l Limit, Standing),
+    /// It has its tokens; the limit with the fewest left, and what to give back if it does not pass after all.
+    Within(&'l Limit, Standing, Took),
     /// It is over this limit, and refused. It took no token of any.
     Over(&'l Limit, Standing),
+}
+
+/// Which limits of a document gave a request a token: the first 64 of them. What later ones gave is never given back, which
+/// errs on the safe side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Took(u64);
+
+impl Took {
+    /// The limit at this place did.
+    pub fn add(&mut self, position: usize) {
+        self.0 |= bit(position);
+    }
+
+    /// Whether the limit at this place did.
+    pub fn has(self, position: usize) -> bool {
+        self.0 & bit(position) != 0
+    }
+}
+
+fn bit(position: usize) -> u64 {
+    let position = u32::try_from(position).unwrap_or(u32::MAX);
+    1_u64.checked_shl(position).unwrap_or(0)
 }
 
 impl LocalLimits {
@@ -66,18 +88,18 @@ impl LocalLimits {
             return Checked::Free;
         }
         let mut tightest: Option<(&Limit, Standing)> = None;
+        let mut took = Took::default();
         for (position, limit) in self.limits.iter().enumerate() {
             let standing = match self.take(limit, facts, buckets, now) {
                 None => continue,
                 Some(Ok(standing)) => {
                     limit.counts.count_within();
+                    took.add(position);
                     standing
                 }
                 Some(Err(standing)) if self.enforced.takes(enforced) => {
                     limit.counts.count_refused();
-                    for earlier in self.limits.iter().take(position) {
-                        self.give_back(earlier, facts, buckets);
-                    }
+                    self.give_back(took, facts, buckets);
                     return Checked::Over(limit, standing);
                 }
                 Some(Err(standing)) => {
@@ -90,7 +112,7 @@ impl LocalLimits {
             }
         }
         tightest.map_or(Checked::Free, |(limit, standing)| {
-            Checked::Within(limit, standing)
+            Checked::Within(limit, standing, took)
         })
     }
 
@@ -110,14 +132,17 @@ impl LocalLimits {
         })
     }
 
-    fn give_back(&self, limit: &Limit, facts: &LimitFacts<'_>, buckets: &Buckets) {
-        let Some(key) = self.key(limit, facts, buckets) else {
-            return;
-        };
-        if self.is_one(limit) {
-            limit.one.give_back(&limit.rate);
-        } else {
-            buckets.give_back(key, &limit.rate);
+    /// Gives the tokens back that a request took which does not pass after all.
+    pub fn give_back(&self, took: Took, facts: &LimitFacts<'_>, buckets: &Buckets) {
+        for (position, limit) in self.limits.iter().enumerate() {
+            if !took.has(position) {
+                continue;
+            }
+            if self.is_one(limit) {
+                limit.one.give_back(&limit.rate);
+            } else if let Some(key) = self.key(limit, facts, buckets) {
+                buckets.give_back(key, &limit.rate);
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use parking_lot::Mutex;
-use policies::rate_limit::{Ask, Lease, Limit, LimitFacts, Rate, Settled, Standing, Step};
+use policies::rate_limit::{Ask, Lease, Limit, LimitFacts, Rate, Settled, Standing, Step, Unused};
 use policies::resilience::Moment;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, Script};
@@ -116,9 +116,22 @@ impl Store {
         }
     }
 
-    fn entry(&self, limit: &Limit, key: u64, request: &LimitFacts<'_>) -> Arc<Entry> {
+    /// Puts back the token that a request took which does not pass after all; it stays at hand here.
+    pub(in crate::rate_limit) fn give_back(&self, key: u64) {
+        let Some(shard) = self.shard(key) else { return };
+        let entry = shard.lock().get(&key).map(Arc::clone);
+        if let Some(entry) = entry {
+            entry.lease.lock().give_back();
+        }
+    }
+
+    fn shard(&self, key: u64) -> Option<&Mutex<Entries>> {
         let shards = u64::try_from(self.shards.len()).unwrap_or(1);
         let shard = usize::try_from(key % shards).unwrap_or(0);
+        self.shards.get(shard)
+    }
+
+    fn entry(&self, limit: &Limit, key: u64, request: &LimitFacts<'_>) -> Arc<Entry> {
         let fresh = || {
             Arc::new(Entry {
                 key: name(limit, request),
@@ -126,7 +139,7 @@ impl Store {
                 settled: Notify::new(),
             })
         };
-        let Some(shard) = self.shards.get(shard) else {
+        let Some(shard) = self.shard(key) else {
             return fresh();
         };
         let mut entries = shard.lock();
@@ -169,18 +182,47 @@ impl Store {
         tokio::spawn(async move {
             let question = store.question(&entry.key, &rate, ask);
             let answer = timeout(wait.max(LONGEST_QUESTION), question).await;
-            match answer.unwrap_or(Err(CounterError::Late)) {
+            let watch = match answer.unwrap_or(Err(CounterError::Late)) {
                 Ok(settled) => {
                     store.answered();
-                    entry.lease.lock().settle(&rate, settled, clock::now());
+                    let mut lease = entry.lease.lock();
+                    lease.settle(&rate, settled, clock::now());
+                    settled.granted > 0 && lease.watch()
                 }
                 Err(error) => {
                     store.unanswered(&error).await;
                     entry.lease.lock().failed();
+                    false
                 }
-            }
+            };
             entry.settled.notify_waiters();
+            if watch {
+                store.return_unused(&entry, &rate).await;
+            }
         });
+    }
+
+    /// Puts tokens back for which no request came: other processes may wait for them.
+    async fn return_unused(&self, entry: &Entry, rate: &Rate) {
+        loop {
+            let unused = entry.lease.lock().unused(clock::now());
+            let back = match unused {
+                Unused::None => return,
+                Unused::Kept(wait) => {
+                    tokio::time::sleep(wait).await;
+                    continue;
+                }
+                Unused::Back(back) => back,
+            };
+            // Without an answer they are lost, which errs on the safe side.
+            let question = self.question(&entry.key, rate, Ask { want: 0, back });
+            let answer = timeout(LONGEST_QUESTION, question).await;
+            match answer.unwrap_or(Err(CounterError::Late)) {
+                Ok(_) => self.answered(),
+                Err(error) => self.unanswered(&error).await,
+            }
+            return;
+        }
     }
 
     async fn question(&self, key: &str, rate: &Rate, ask: Ask) -> Result<Settled, CounterError> {

@@ -163,3 +163,76 @@ fn tokens_that_nobody_used_go_back() {
         Step::Ask(Ask { back: 0, .. })
     ));
 }
+
+#[test]
+fn what_a_burst_left_over_is_back_before_long() {
+    let rate = rate(60, Duration::from_mins(1), 320);
+    let mut counter = Counter {
+        rate,
+        fill: Fill::default(),
+        questions: 0,
+    };
+    let mut leases = [Lease::default(); 4];
+    let now = Moment::START.plus(Duration::from_hours(1));
+    let mut passed = 0;
+    let request = |lease: &mut Lease, counter: &mut Counter, now| {
+        loop {
+            match lease.take(&rate, now) {
+                Step::Pass(_, None) => return true,
+                Step::Pass(_, Some(ask)) => {
+                    lease.settle(&rate, counter.answer(ask, now), now);
+                    return true;
+                }
+                Step::Ask(ask) => lease.settle(&rate, counter.answer(ask, now), now),
+                Step::Refuse(_) => return false,
+                Step::Wait => panic!("nobody asks meanwhile"),
+            }
+        }
+    };
+    for lease in &mut leases {
+        for _ in 0..50 {
+            passed += u32::from(request(lease, &mut counter, now));
+        }
+        assert!(lease.watch());
+        assert!(!lease.watch(), "one at a time");
+        assert!(matches!(lease.unused(now), Unused::Kept(wait) if wait <= KEPT));
+    }
+    assert_eq!(passed, 200);
+    let later = now.plus(KEPT);
+    let mut left = 0;
+    for lease in &mut leases {
+        let Unused::Back(back) = lease.unused(later) else {
+            panic!("{lease:?}");
+        };
+        left += back;
+        counter.answer(Ask { want: 0, back }, later);
+        assert_eq!(lease.unused(later), Unused::None);
+        assert!(lease.watch(), "the next tokens are watched again");
+    }
+    assert!(left > 16, "{left} tokens would have been missed");
+    // One process gets all that the four did not use.
+    while request(&mut leases[0], &mut counter, later) {
+        passed += 1;
+    }
+    assert_eq!(passed, 320);
+}
+
+#[test]
+fn a_token_of_a_request_that_did_not_pass_is_the_next_ones() {
+    let rate = rate(1, Duration::from_hours(1), 1);
+    let mut lease = Lease::default();
+    let now = Moment::START.plus(Duration::from_hours(1));
+    let Step::Ask(ask) = lease.take(&rate, now) else {
+        panic!("{lease:?}");
+    };
+    let standing = rate.standing(Fill::default(), now);
+    let settled = Settled {
+        ask,
+        granted: 1,
+        standing,
+    };
+    lease.settle(&rate, settled, now);
+    assert!(matches!(lease.take(&rate, now), Step::Pass(..)));
+    lease.give_back();
+    assert!(matches!(lease.take(&rate, now), Step::Pass(..)));
+}
