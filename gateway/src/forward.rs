@@ -89,7 +89,7 @@ pub(crate) async fn forward(
         }
         Answer::Reply(reply) => return Err(Stop::Reply(reply)),
     };
-    sizes.check_response(response.headers())?;
+    sizes.check_response(&response)?;
     exchange.record.upstream_answered(response.headers());
     change(response.headers_mut(), &exchange.changes);
     response.headers_mut().insert(SERVER, SERVER_NAME.clone());

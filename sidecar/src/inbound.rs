@@ -320,7 +320,7 @@ impl Inbound {
         exchange.outcome(sent.outcome);
         let response = match sent.result {
             Err(_) if too_large.is_so() => Err(SizeLimits::request_too_large()),
-            Ok(response) => sizes.check_response(response.headers()).map(|()| response),
+            Ok(response) => sizes.check_response(&response).map(|()| response),
             refused => refused,
         };
         match response {
