@@ -215,6 +215,9 @@ impl Store {
                 Unused::Back(back) => back,
             };
             // Without an answer they are lost, which errs on the safe side.
+            if self.is_down() {
+                return;
+            }
             let question = self.question(&entry.key, rate, Ask { want: 0, back });
             let answer = timeout(LONGEST_QUESTION, question).await;
             match answer.unwrap_or(Err(CounterError::Late)) {
