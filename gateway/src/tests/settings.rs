@@ -1,7 +1,9 @@
-//! What the process file changes about requests at the edge: audit mode, the path that goes on, trusted proxies.
+//! What the process file changes about requests at the edge: audit mode, the path that goes on, trusted proxies,
+//! how long bodies may be.
 
 use dataplane::Access;
 use dataplane::config::{AuthorizationMode, ForwardedPath};
+use dataplane::sizes::SizeLimits;
 
 use super::{TO_ECHO, start, start_with};
 use crate::gateway::EdgeRules;
@@ -131,4 +133,30 @@ async fn x_forwarded_for_counts_as_far_as_proxies_in_front_are_trusted() {
     }
     let running = start(&documents).await;
     assert_eq!(running.get("/", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn bodies_are_as_long_as_they_may_be() {
+    for (request_bytes, response_bytes, status) in [
+        (None, None, 200),
+        (Some(5), None, 200),
+        (Some(4), None, 413),
+        (None, Some(1), 502),
+        (Some(5), Some(1_000_000), 200),
+    ] {
+        let rules = EdgeRules {
+            sizes: SizeLimits {
+                request_bytes,
+                response_bytes,
+            },
+            ..EdgeRules::default()
+        };
+        let running = start_with(TO_ECHO, Access::default(), rules).await;
+        let post = "POST / HTTP/1.1\r\nhost: a.example.com\r\ncontent-length: 5\r\n\r\nhello";
+        let answer = running.raw(post).await;
+        assert_eq!(
+            answer.status, status,
+            "{request_bytes:?} {response_bytes:?}"
+        );
+    }
 }

@@ -42,12 +42,11 @@ fn targets(document: &RateLimit, found: &mut Vec<Diagnostic>) {
 
 /// Two limits of one name would be counted as one.
 fn names(limits: &[LimitRule], found: &mut Vec<Diagnostic>) {
-    let mut first: BTreeMap<&str, &LimitRule> = BTreeMap::new();
-    for limit in limits {
-        let Some(name) = limit.name.as_deref() else {
-            continue;
-        };
-        let Some(earlier) = first.get(name) else {
+    let mut first: BTreeMap<String, &LimitRule> = BTreeMap::new();
+    for (number, limit) in limits.iter().enumerate() {
+        // One without a name is called by its number.
+        let name = limit.name.clone().unwrap_or_else(|| number.to_string());
+        let Some(earlier) = first.get(&name) else {
             first.insert(name, limit);
             continue;
         };
