@@ -152,11 +152,16 @@ async fn bodies_are_as_long_as_they_may_be() {
             ..EdgeRules::default()
         };
         let running = start_with(TO_ECHO, Access::default(), rules).await;
-        let post = "POST / HTTP/1.1\r\nhost: a.example.com\r\ncontent-length: 5\r\n\r\nhello";
-        let answer = running.raw(post).await;
-        assert_eq!(
-            answer.status, status,
-            "{request_bytes:?} {response_bytes:?}"
-        );
+        let post = "POST /upload HTTP/1.1\r\nhost: a.example.com\r\n";
+        for body in [
+            "content-length: 5\r\n\r\nhello",
+            "transfer-encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n",
+        ] {
+            let answer = running.raw(&format!("{post}{body}")).await;
+            assert_eq!(
+                answer.status, status,
+                "{request_bytes:?} {response_bytes:?} {body:?}"
+            );
+        }
     }
 }
