@@ -71,6 +71,7 @@ impl<B> Begun<B> {
             trailers: None,
             rest: Some(rest),
             copies: Vec::new(),
+            cap: None,
         }
     }
 
