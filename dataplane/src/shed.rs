@@ -107,14 +107,12 @@ impl Shedder {
         let longest = inner.delay.longest_wait(now);
         let place = timeout(longest, Arc::clone(&inner.places).acquire_owned()).await;
         drop(waiter);
-        match place {
-            Ok(Ok(permit)) => Ok(permit.into()),
-            // The semaphore is never closed.
-            Ok(Err(_)) | Err(_) => {
-                inner.shed.inc();
-                Err(Box::new(overloaded()))
-            }
+        // The semaphore is never closed.
+        if let Ok(Ok(permit)) = place {
+            return Ok(permit.into());
         }
+        inner.shed.inc();
+        Err(Box::new(overloaded()))
     }
 }
 

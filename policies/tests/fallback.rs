@@ -6,6 +6,7 @@
     reason = "a failed test is a panic"
 )]
 
+use policies::diagnostic::Diagnostic;
 use policies::document::{FallbackAnswer, FallbackWhen};
 use policies::load::load;
 use policies::mesh::Mesh;
@@ -21,10 +22,7 @@ fn files(spec: &str) -> [SourceFile; 1] {
 /// The messages of the errors.
 fn errors(spec: &str) -> Vec<String> {
     let loaded = load(&files(spec), &Mesh::default());
-    let errors = loaded
-        .diagnostics
-        .into_iter()
-        .filter(|found| found.is_error());
+    let errors = loaded.diagnostics.into_iter().filter(Diagnostic::is_error);
     errors.map(|found| found.message).collect()
 }
 

@@ -98,9 +98,8 @@ impl Outbound {
             claims: None,
         };
         let Some(route) = snapshot.routes.find(&view) else {
-            return self
-                .unrouted(&snapshot, &host, &peer, request, exchange)
-                .await;
+            let passing = self.unrouted(&snapshot, &host, &peer, request, exchange);
+            return Box::pin(passing).await;
         };
         exchange.note(|record| record.route_name.clone_from(&route.name));
         let origin = Origin {

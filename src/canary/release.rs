@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use policies::raw::{self, Destination, Identity, Split, Unset};
 use policies::source::{Location, SourceFile};
@@ -315,7 +316,7 @@ fn subsets_of(file: &SourceFile, service: &str) -> Vec<Subset> {
             };
             let path = format!("spec.subsets[{index}].name");
             let place = places.iter().find(|(known, _)| *known == path);
-            let place = place.map_or(document.at.start(), |(_, place)| *place);
+            let place = place.map_or_else(|| document.at.start(), |(_, place)| *place);
             let labels = subset.get("labels").and_then(Value::as_object);
             let labels = labels.into_iter().flatten().map(|(key, value)| {
                 let text = value
@@ -326,7 +327,7 @@ fn subsets_of(file: &SourceFile, service: &str) -> Vec<Subset> {
             found.push(Subset {
                 name: name.to_owned(),
                 labels: labels.collect(),
-                at: Location::spanning(file.name.clone(), place, place),
+                at: Location::spanning(Arc::clone(&file.name), place, place),
             });
         }
     }

@@ -164,13 +164,11 @@ impl<B: Body<Data = Bytes> + Unpin> Begun<B> {
         let bytes = frame.data_ref().map_or(0, Bytes::len);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         if let Some(cap) = &mut self.cap {
-            match cap.left.checked_sub(bytes) {
-                Some(left) => cap.left = left,
-                None => {
-                    cap.exceeded.store(true, Ordering::Relaxed);
-                    return Poll::Ready(Some(Err(BegunError::TooLarge)));
-                }
-            }
+            let Some(left) = cap.left.checked_sub(bytes) else {
+                cap.exceeded.store(true, Ordering::Relaxed);
+                return Poll::Ready(Some(Err(BegunError::TooLarge)));
+            };
+            cap.left = left;
         }
         Poll::Ready(Some(Ok(frame)))
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 use policies::document::rate_limit::LimitDirection;
 use policies::load::Loader;
-use policies::rate_limit::LimitFacts;
+use policies::rate_limit::{LimitFacts, Limits};
 use policies::route::RequestView;
 use policies::source::SourceFile;
 
@@ -141,7 +141,7 @@ async fn every_answer_tells_where_that_is_asked_for() {
     let counts: Vec<_> = snapshot
         .rate_limits
         .all()
-        .flat_map(|all| all.counts())
+        .flat_map(Limits::counts)
         .collect();
     assert_eq!((counts[0].1.within(), counts[1].1.within()), (11, 10));
     assert_eq!(counts[1].1.refused(), 1);

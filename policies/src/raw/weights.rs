@@ -1,6 +1,8 @@
 //! The weights of a VirtualService's routes: where they stand, what others they call for, and how they are set without
 //! touching anything else in their file.
 
+use std::sync::Arc;
+
 use super::edit::{Patch, patch};
 use super::{RawDocument, child, documents_of, each};
 use crate::source::{Lines, Location, Position, SourceFile};
@@ -192,7 +194,7 @@ pub fn set_weights(file: &SourceFile, wanted: &[(&Destination, u32)]) -> Option<
         let fields = route.as_object_mut()?;
         fields.insert("weight".to_owned(), (*weight).into());
     }
-    let after = SourceFile::new(file.name.clone(), text.as_str());
+    let after = SourceFile::new(Arc::clone(&file.name), text.as_str());
     (values(&after) == expected).then_some(text)
 }
 
@@ -287,7 +289,7 @@ fn destination(
 }
 
 fn location(file: &SourceFile, node: &Node) -> Location {
-    Location::spanning(file.name.clone(), node.position, node.end)
+    Location::spanning(Arc::clone(&file.name), node.position, node.end)
 }
 
 fn items<'a>(node: &'a Node, key: &str) -> &'a [Node] {

@@ -23,7 +23,7 @@ impl Default for Health {
 
 impl Health {
     /// Whether the endpoint is to get requests.
-    pub const fn is_healthy(&self) -> bool {
+    pub const fn is_healthy(self) -> bool {
         self.healthy
     }
 

@@ -1,3 +1,5 @@
+//! Every try has the whole body as far as it is kept, however it arrives.
+
 use std::task::Poll;
 use std::time::Duration;
 

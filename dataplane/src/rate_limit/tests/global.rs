@@ -23,7 +23,6 @@ struct Redis {
 
 impl Redis {
     /// None, and why, where there is no `redis-server`.
-    #[expect(clippy::print_stderr, reason = "says why a test is skipped")]
     fn start() -> Option<Self> {
         let port = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = port.local_addr().unwrap().port();

@@ -1,3 +1,5 @@
+//! Calls as timelines: tries, deadlines and budgets, with time as an argument.
+
 use proptest::prelude::*;
 
 use super::super::{Asked, Backoff, Conditions, Jitter, PreviousHosts};

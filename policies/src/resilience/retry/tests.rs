@@ -1,3 +1,5 @@
+//! Which outcomes a policy repeats, and after how long.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Header operations, and the format strings in their values.
+
 use super::*;
 
 const FACTS: HeaderFacts<'static> = HeaderFacts {

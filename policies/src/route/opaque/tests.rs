@@ -1,3 +1,5 @@
+//! Routes of connections: which rule is used, and where its bytes go.
+
 use super::*;
 use crate::route::WeightedClusters;
 
