@@ -136,6 +136,12 @@ async fn an_envoy_and_our_gateway_do_the_same() {
     let ports: Vec<u16> = apps.iter().map(|app| app.address.port()).collect();
     let mut documents = include_str!("resilience/policies/edge.yaml").to_owned();
     documents += &service("app", &ports);
+    // A connection that breaks when it is used again is tried anew here, and is not with Envoy: so none is.
+    documents += "---\n\
+        apiVersion: networking.istio.io/v1\n\
+        kind: DestinationRule\n\
+        metadata: {name: app, namespace: my-app}\n\
+        spec: {host: app.example, trafficPolicy: {connectionPool: {http: {maxRequestsPerConnection: 1}}}}\n";
     let mut rules = String::new();
     let mut routes = String::new();
     for (number, (ours, theirs, statuses)) in CONDITIONS.iter().enumerate() {

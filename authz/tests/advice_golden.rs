@@ -76,23 +76,30 @@ fn golden(name: &str, actual: &str) {
     );
 }
 
-/// What `portcullis up` adds: an endpoint for each sidecar.
-const ENDPOINTS: &str = "\
-apiVersion: networking.istio.io/v1
-kind: WorkloadEntry
-metadata: {name: product-service-v1, namespace: my-app}
-spec: {address: 127.0.0.1, ports: {http: 30001}, labels: {app: product-service, version: v1}, serviceAccount: product-service}
----
-apiVersion: networking.istio.io/v1
-kind: WorkloadEntry
-metadata: {name: product-service-v2, namespace: my-app}
-spec: {address: 127.0.0.1, ports: {http: 30002}, labels: {app: product-service, version: v2}, serviceAccount: product-service}
----
-apiVersion: networking.istio.io/v1
-kind: WorkloadEntry
-metadata: {name: order-service, namespace: my-app}
-spec: {address: 127.0.0.1, ports: {http: 30003}, labels: {app: order-service}, serviceAccount: order-service}
-";
+/// The instances that register with `portcullis up`.
+const INSTANCES: [(&str, &str, &str); 10] = [
+    ("product-service-v1", "product-service", "v1"),
+    ("product-service-v2", "product-service", "v2"),
+    ("order-service", "order-service", "v1"),
+    ("order-service-2", "order-service", "v1"),
+    ("catalog-service", "catalog-service", "v1"),
+    ("catalog-service-2", "catalog-service", "v1"),
+    ("payment-service", "payment-service", "v1"),
+    ("payment-service-2", "payment-service", "v1"),
+    ("inventory-service", "inventory-service", "v1"),
+    ("inventory-service-2", "inventory-service", "v1"),
+];
+
+fn endpoints() -> String {
+    let entries = (1..).zip(INSTANCES).map(|(number, (name, app, version))| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {{name: {name}, namespace: my-app}}\n\
+             spec: {{address: 127.0.0.1, ports: {{http: {}}}, labels: {{app: {app}, version: {version}}}, serviceAccount: {app}}}\n---\n",
+            30_000 + number
+        )
+    });
+    entries.collect()
+}
 
 #[test]
 fn the_demo() {
@@ -100,7 +107,7 @@ fn the_demo() {
         "deploy/demo/policies",
         "deploy/demo/policies/resilience-policies",
     ]);
-    files.push(SourceFile::new("endpoints.yaml", ENDPOINTS));
+    files.push(SourceFile::new("endpoints.yaml", endpoints()));
     golden("advice-demo.txt", &findings(&files));
 }
 

@@ -55,7 +55,7 @@ const EXAMPLES: &[(&[&str], &[&str])] = &[
     (&["mtls-migration/3-strict.yaml"], &[]),
     (&["namespace-isolation.yaml"], &[]),
     (&["rate-limit.yaml"], &[]),
-    (&["retries-idempotent.yaml"], &[]),
+    (&["retries-idempotent.yaml"], &["PC0604"]),
     (&["timeouts.yaml"], &[]),
 ];
 

@@ -148,10 +148,6 @@ fn wrong_native_documents() {
             "a host and a port",
         ),
         (
-            "  global: {redis: {address: \"r:1\", failureMode: DENY}, service: {host: a, port: 1, domain: d}, descriptors: [{by: [{key: a, value: b}]}]}\n",
-            "exclude each other",
-        ),
-        (
             "  local: {limits: [{requests: 1, unit: DAY, by: [{path: {templates: [a]}}]}]}\n",
             "a template such as",
         ),
@@ -172,6 +168,11 @@ fn wrong_native_documents() {
             "{spec}: {findings:#?}"
         );
     }
+    // What the one needs the other excludes.
+    let both = "  global: {redis: {address: \"r:1\", failureMode: DENY}, service: {host: a, port: 1, domain: d}}\n";
+    let findings = findings(&rate_limit(both));
+    let excluded = |found: &String| found.contains("`redis` and `service` exclude each other");
+    assert!(findings.iter().any(excluded), "{findings:#?}");
 }
 
 #[test]

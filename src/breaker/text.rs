@@ -6,7 +6,7 @@ use super::words::{span, spoken};
 use super::{Done, Seen};
 use crate::terminal;
 
-/// The breakers, a line for each proxy and cluster.
+/// The breakers, a line for each cluster and for all the proxies that see it alike.
 pub(super) fn list(all: &[Seen]) -> String {
     if all.is_empty() {
         return "No service has a breaker: `outlierDetection` of a DestinationRule sets one up (--all shows them all).\n"
@@ -21,27 +21,54 @@ pub(super) fn list(all: &[Seen]) -> String {
         "EJECTIONS",
         "LAST",
     ];
-    let mut rows = vec![heads.map(str::to_owned).to_vec()];
-    for Seen {
-        process, cluster, ..
-    } in all
-    {
+    let alike = alike(all.iter().map(|seen| {
+        let cluster = &seen.cluster;
         let ejections: u64 = cluster.endpoints.iter().map(|one| one.ejections).sum();
         let breaker = match cluster.detection {
             Some(_) => cluster.breaker.clone(),
             None => "-".to_owned(),
         };
-        rows.push(vec![
+        let row = [
             name(cluster),
-            process.clone(),
             breaker,
             endpoints(&cluster.endpoints),
             active(cluster),
             ejections.to_string(),
             last(cluster),
-        ]);
-    }
+        ];
+        (seen.process.as_str(), row)
+    }));
+    let rows = alike.into_iter().map(|(from, [name, rest @ ..])| {
+        let mut row = vec![name, among(&from)];
+        row.extend(rest);
+        row
+    });
+    let rows: Vec<_> = std::iter::once(heads.map(str::to_owned).to_vec())
+        .chain(rows)
+        .collect();
     terminal::table(&rows)
+}
+
+/// What is told, each thing once, with all the processes of which it is told, in the order in which it came.
+fn alike<'a, T: PartialEq>(told: impl Iterator<Item = (&'a str, T)>) -> Vec<(Vec<&'a str>, T)> {
+    let mut found: Vec<(Vec<&str>, T)> = Vec::new();
+    for (process, what) in told {
+        match found.iter_mut().find(|(_, known)| *known == what) {
+            Some((processes, _)) => processes.push(process),
+            None => found.push((vec![process], what)),
+        }
+    }
+    found
+}
+
+/// Processes by name, if they are few.
+fn among(processes: &[&str]) -> String {
+    match processes {
+        [first, second, third, more @ ..] if !more.is_empty() => {
+            format!("{first}, {second}, {third} and {} more", more.len())
+        }
+        few => few.join(", "),
+    }
 }
 
 /// `payment-service:8080`, with the subset if there is one.
@@ -97,47 +124,44 @@ fn last(cluster: &ClusterShown) -> String {
     )
 }
 
-/// What each breaker will do, and how it stands.
+/// What each breaker will do, and how it stands at the proxies that see it alike.
 pub(super) fn explained(all: &[Seen]) -> String {
+    let said = |seen: &Seen| {
+        let title = format!("{} ({})", name(&seen.cluster), seen.cluster.host);
+        (title, seen.explained.clone())
+    };
     let mut text = String::new();
-    for (number, seen) in all.iter().enumerate() {
-        // Said once where several proxies see the same; only the states differ.
-        let said = all.iter().take(number).any(|earlier| {
-            earlier.cluster.cluster == seen.cluster.cluster && earlier.explained == seen.explained
-        });
-        if !said {
-            if number > 0 {
-                text.push('\n');
-            }
-            let title = format!("{} ({})", name(&seen.cluster), seen.cluster.host);
-            text.push_str(&terminal::heading(&title));
+    for (_, about) in alike(all.iter().map(|seen| (&*seen.process, said(seen)))) {
+        if !text.is_empty() {
             text.push('\n');
-            for line in &seen.explained {
-                text.push_str("  ");
-                text.push_str(line);
-                text.push('\n');
-            }
         }
-        state(seen, &mut text);
+        let (title, lines) = &about;
+        text.push_str(&terminal::heading(title));
+        text.push('\n');
+        for line in lines {
+            text.push_str("  ");
+            text.push_str(line);
+            text.push('\n');
+        }
+        let of_it = all.iter().filter(|seen| said(seen) == about);
+        for (processes, state) in alike(of_it.map(|seen| (&*seen.process, state(&seen.cluster)))) {
+            text.push_str("\n  At ");
+            text.push_str(&among(&processes));
+            text.push_str(": ");
+            text.push_str(&state);
+        }
     }
     text
 }
 
 /// How the breaker stands at one proxy.
-fn state(seen: &Seen, text: &mut String) {
-    let Seen {
-        process, cluster, ..
-    } = seen;
-    let line = format!(
-        "\n  At {process}: {}, {} under way.\n",
-        cluster.breaker,
-        active(cluster)
-    );
-    text.push_str(&line);
+fn state(cluster: &ClusterShown) -> String {
+    let mut text = format!("{}, {} under way.\n", cluster.breaker, active(cluster));
     for one in &cluster.endpoints {
         text.push_str(&endpoint(one).concat());
         text.push('\n');
     }
+    text
 }
 
 /// How one endpoint stands, in the order in which one would say it.

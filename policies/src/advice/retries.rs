@@ -5,8 +5,8 @@ use crate::document::{CompiledRegexes, DocumentSet, HttpRule, RetryOn, RouteAnno
 use crate::resilience::Repeats;
 use crate::route::{Listener, condition};
 
-/// Methods whose requests change something when they are repeated.
-const WRITES: [&str; 3] = ["POST", "PUT", "PATCH"];
+/// Methods whose requests do more when they are repeated (RFC 9110 §9.2.2).
+const WRITES: [&str; 2] = ["POST", "PATCH"];
 
 /// Whether the destination may have done its work before it failed so.
 fn is_late(on: RetryOn) -> bool {

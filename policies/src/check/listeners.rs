@@ -63,12 +63,18 @@ fn unmatched(
         return None;
     }
     let ports: BTreeSet<u16> = own.iter().filter_map(|(_, port)| *port).collect();
+    let elsewhere = ports.contains(&port.value);
     let ports: Vec<String> = ports.into_iter().map(|port| port.to_string()).collect();
+    let place = if elsewhere { " where it stands" } else { "" };
     let message = format!(
-        "this match never holds: {what} for the hosts of {} do not come by port {port}",
+        "this match never holds: {what} for the hosts of {} do not come by port {port}{place}",
         document.meta
     );
-    let help = format!("they come by {}", ports.join(", "));
+    let help = if elsewhere {
+        "they do at other `gateways`; `mesh` has the ports of the declared service".to_owned()
+    } else {
+        format!("they come by {}", ports.join(", "))
+    };
     let (at, path) = (port.at.clone(), &port.path);
     Some(Diagnostic::warning(codes::UNMATCHED_PORT, at, path, message).with_help(help))
 }
