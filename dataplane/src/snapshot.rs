@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use authz::jwt::TokenRules;
 use authz::{MtlsModes, PolicySet};
 use policies::cluster::{ClusterIndex, ClusterKey, ClusterSet, Resolution};
-use policies::diagnostic::Diagnostic;
+use policies::diagnostic::{Diagnostic, Severity};
 use policies::listener::GatewayListeners;
 use policies::load::Loader;
 use policies::mesh::Mesh;
@@ -111,11 +111,13 @@ impl Snapshot {
             documents,
             registry,
             mesh,
-            diagnostics,
+            mut diagnostics,
         } = check(loader, files, &context.mesh);
         if diagnostics.iter().any(Diagnostic::is_error) {
             return Err(diagnostics);
         }
+        // What is only good to know is for `lint`.
+        diagnostics.retain(|finding| finding.severity == Severity::Warning);
         let proxy = match role {
             Role::Gateway => Proxy::Gateway { workload },
             Role::Sidecar => Proxy::Sidecar { workload },

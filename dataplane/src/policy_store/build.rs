@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use policies::diagnostic::Diagnostic;
+use policies::diagnostic::{Diagnostic, codes};
 use policies::load::Loader;
 use policies::source::SourceFile;
 use runtime::documents::{DocumentsError, Edition};
@@ -159,7 +159,9 @@ impl PolicyStore {
                 let mut errors = findings.iter().filter(|f| f.is_error());
                 let error = errors.find(|error| *error.at.file == *file.name);
                 if let Some(error) = error {
-                    if !building.left_out.contains(&file.name) {
+                    let told = building.left_out.contains(&file.name);
+                    // That a file declares the same thing is how it should be.
+                    if !told && error.code != codes::DUPLICATE_DOCUMENT {
                         tracing::info!(document = &*file.name, reason = %error, "a found endpoint is left out");
                     }
                     left_out.insert(Arc::clone(&file.name));
