@@ -74,13 +74,21 @@ async fn retry_30_percent_errors_attempts_3_and_50_percent_errors_attempts_2() {
     .await;
     let [gateway, sidecar] = doors(&mesh);
     for (door, clients) in [(gateway, 1), (sidecar, 1), (gateway, 50), (sidecar, 50)] {
-        let thirty = success(door, "/errors/30", 10_000, clients).await;
+        // The bounds are 3.2 standard deviations away: chance alone breaks one of them in one run of three hundred, but not
+        // twice in a row.
+        let mut thirty = success(door, "/errors/30", 10_000, clients).await;
+        if thirty < 98.9 {
+            thirty = success(door, "/errors/30", 10_000, clients).await;
+        }
         assert!(
             thirty >= 98.9,
             "{}, {clients} at once: {thirty} % of 10000 with 30 % errors",
             door.name
         );
-        let fifty = success(door, "/errors/50", 5_000, clients).await;
+        let mut fifty = success(door, "/errors/50", 5_000, clients).await;
+        if !(86.0..=89.0).contains(&fifty) {
+            fifty = success(door, "/errors/50", 5_000, clients).await;
+        }
         assert!(
             (86.0..=89.0).contains(&fifty),
             "{}, {clients} at once: {fifty} % of 5000 with 50 % errors",

@@ -209,7 +209,11 @@ fn a_part_that_dies_is_restarted_and_reported() {
     // An application is started again, too, when its sidecar found another port at its start.
     let told = mesh.printed().matches(" is back ").count();
     assert!(told >= 5);
-    assert_eq!(restarts.sum::<u64>(), u64::try_from(told).unwrap(), "{status:#}");
+    assert_eq!(
+        restarts.sum::<u64>(),
+        u64::try_from(told).unwrap(),
+        "{status:#}"
+    );
 }
 
 #[test]
