@@ -64,9 +64,7 @@ fn alike<'a, T: PartialEq>(told: impl Iterator<Item = (&'a str, T)>) -> Vec<(Vec
 /// Processes by name, if they are few.
 fn among(processes: &[&str]) -> String {
     match processes {
-        [first, second, third, more @ ..] if !more.is_empty() => {
-            format!("{first}, {second}, {third} and {} more", more.len())
-        }
+        [first, more @ ..] if more.len() > 2 => format!("{first} and {} more", more.len()),
         few => few.join(", "),
     }
 }
@@ -186,26 +184,27 @@ fn endpoint(one: &EndpointShown) -> Vec<String> {
     if row > 0 {
         told.push(format!(", {row} errors in a row"));
     }
-    if one.ejections > 0 {
-        told.push(format!(", ejected {} times", one.ejections));
+    match one.ejections {
+        0 => {}
+        1 => told.push(", ejected once".to_owned()),
+        count => told.push(format!(", ejected {count} times")),
     }
     told
 }
 
 /// What was reset.
 pub(super) fn reset(all: &[Done]) -> String {
-    let lines = all.iter().map(|done| {
-        let Done {
-            process,
-            cluster,
-            reset,
-        } = done;
-        let what = match reset.reset {
+    let told = all.iter().map(|done| {
+        let what = match done.reset.reset {
             0 => "was closed already".to_owned(),
             1 => "1 breaker closed".to_owned(),
             count => format!("{count} breakers closed"),
         };
-        format!("{process}: {cluster}: {what}\n")
+        (done.process.as_str(), (done.cluster.as_str(), what))
+    });
+    let lines = alike(told).into_iter().map(|(processes, (cluster, what))| {
+        let processes = among(&processes);
+        format!("{processes}: {cluster}: {what}\n")
     });
     lines.collect()
 }
