@@ -76,7 +76,7 @@ impl<B> Clone for Forwarder<B> {
 /// What became of a request, for the log and the metrics.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
-    /// Position in [`Cluster::endpoints`] of the endpoint that answered or was tried last.
+    /// Position in [`Cluster::endpoints`](policies::cluster::Cluster::endpoints) of the endpoint that answered or was tried last.
     pub endpoint: Option<usize>,
     /// Its address.
     pub address: Option<SocketAddr>,

@@ -1,7 +1,7 @@
 //! Opaque TCP: bytes that nobody looks into, with the same identities, policies, metrics and log as requests have.
 //!
 //! [`Opening`] says how a connection begins, [`Gate`] whether its peer may connect, [`Carrier::open`] finds it an endpoint
-//! by its route, [`relay`] carries the bytes, [`Changes`] wakes every open connection when policies or trust move, so that
+//! by its route, [`relay()`] carries the bytes, [`Changes`] wakes every open connection when policies or trust move, so that
 //! whoever is refused is cut at once, and [`Account`] writes it all down.
 
 mod account;

@@ -13,7 +13,7 @@ pub struct Way<'a> {
     pub cluster: ClusterIndex,
     /// When the request is sent again.
     pub retry: &'a RetryPolicy,
-    /// When everything has to be over, the last byte of the response too ([`deadline`](super::deadline)).
+    /// When everything has to be over, the last byte of the response too ([`deadline`](super::deadline())).
     pub deadline: Option<Instant>,
     /// The hash that `consistentHash` picks the endpoint by; none if the request has no such key.
     pub hash: Option<u64>,
