@@ -29,6 +29,7 @@ pub(crate) struct MeshStatus {
     /// Whether all parts are ready and no document is refused.
     ready: bool,
     uptime_seconds: u64,
+    /// Of all processes; what several share counts once (`Pss`).
     memory_bytes: u64,
     gateway: BTreeMap<&'static str, SocketAddr>,
     ca: Option<CaStatus>,
@@ -115,9 +116,9 @@ async fn gather(dir: &MeshDir, record: &Record) -> MeshStatus {
         parts.extend(of_run(dir, &name).await);
     }
     let ca = of_ca(dir).await.ok();
-    let own = u32::try_from(record.pid)
-        .ok()
-        .and_then(runtime::process::resident_memory);
+    let own = u32::try_from(record.pid).ok();
+    let all = parts.iter().filter_map(|part| part.pid).chain(own);
+    let memory_bytes = all.filter_map(runtime::process::proportional_memory).sum();
     let ready = parts
         .iter()
         .all(|part| part.ready && !part.rejects_documents())
@@ -133,11 +134,7 @@ async fn gather(dir: &MeshDir, record: &Record) -> MeshStatus {
         version: record.version.clone(),
         ready,
         uptime_seconds: record::now().saturating_sub(record.started_at),
-        memory_bytes: parts
-            .iter()
-            .filter_map(|part| part.rss_bytes)
-            .chain(own)
-            .sum(),
+        memory_bytes,
         gateway: gateway
             .into_iter()
             .filter_map(|(name, at)| Some((name, at?)))

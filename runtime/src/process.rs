@@ -35,10 +35,21 @@ pub fn resident_memory(pid: u32) -> Option<u64> {
     memory_of(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
 }
 
+/// The memory of a process in bytes, of which pages that several processes share count in equal parts (`Pss`, proc(5)), so
+/// that numbers of several processes may be added up; `None` when there is no such process, or it is somebody else's.
+pub fn proportional_memory(pid: u32) -> Option<u64> {
+    field_of(
+        &std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?,
+        "Pss:",
+    )
+}
+
 fn memory_of(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    field_of(status, "VmRSS:")
+}
+
+fn field_of(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }
@@ -77,7 +88,9 @@ mod tests {
 
     #[test]
     fn reads_its_own_numbers() {
-        assert!(resident_memory(std::process::id()).unwrap() > 100_000);
+        let own = std::process::id();
+        assert!(resident_memory(own).unwrap() > 100_000);
+        assert!(proportional_memory(own).unwrap() > 100_000);
         assert!(open_descriptors().unwrap() >= 3);
         assert!(cpu_time().is_some());
         assert_eq!(resident_memory(u32::MAX), None);

@@ -84,17 +84,17 @@ pub(crate) fn ready(part: &Part, record: &PartRecord, plan: &Plan) {
 /// Everything is ready.
 pub(crate) fn complete(dir: &MeshDir, record: &Record, took: Duration) {
     let (me, flag) = (terminal::me(), dir.flag());
-    let own = runtime::process::resident_memory(std::process::id());
+    let own = runtime::process::proportional_memory(std::process::id());
     let theirs = record.parts.iter().filter_map(|part| part.pid);
-    let rss = theirs
-        .filter_map(runtime::process::resident_memory)
+    let memory = theirs
+        .filter_map(runtime::process::proportional_memory)
         .chain(own)
         .sum();
     let processes = record.parts.len() + 1;
     let ready = format!(
         "Ready in {:.1} s: {processes} processes, {} of memory in all.",
         took.as_secs_f64(),
-        mebibytes(rss)
+        mebibytes(memory)
     );
     line("");
     line(heading(&ready));
