@@ -138,7 +138,7 @@ const SERVICES: &[Case] = &[
         "{hosts: [google.com], ports: [{number: 80, protocol: http, name: a}], resolution: NONE}",
         Accepts,
         "PC0223",
-        "",
+        "NONE needs transparent capture, which is not there",
     ),
     (
         "NONE with endpoints",
@@ -152,7 +152,7 @@ const SERVICES: &[Case] = &[
         "{hosts: [google.com], addresses: [172.1.2.16/16], ports: [{number: 80, protocol: http, name: a}], resolution: NONE}",
         Accepts,
         "PC0222 PC0223",
-        "",
+        "NONE needs transparent capture, which is not there",
     ),
     (
         "STATIC",
@@ -271,7 +271,7 @@ const SERVICES: &[Case] = &[
         "{hosts: [google.com], workloadSelector: {labels: {foo: bar}}, ports: [{number: 80, protocol: http, name: a}]}",
         Accepts,
         "PC0223 PC0233",
-        "",
+        "NONE needs transparent capture, which is not there",
     ),
     (
         "selector and endpoints",

@@ -98,7 +98,7 @@ fn check_resolution(f: &Fields<'_>, entry: &ServiceEntry) {
                 let message = format!("endpoints have no effect with resolution {name}");
                 error(f, resolution, message, Some("set `resolution: STATIC`"));
             } else {
-                warn_not_in_force(f, resolution);
+                refuse(f, resolution);
             }
             if f.has("workloadSelector") {
                 let message = format!("`workloadSelector` has no effect with resolution {name}");
@@ -131,15 +131,15 @@ fn check_resolution(f: &Fields<'_>, entry: &ServiceEntry) {
     }
 }
 
-fn warn_not_in_force(f: &Fields<'_>, resolution: &Spanned<Resolution>) {
+fn refuse(f: &Fields<'_>, resolution: &Spanned<Resolution>) {
     let subject = f.cursor().context.subject.borrow().clone();
     let message = format!(
-        "resolution {} of {subject} is not in force: it needs transparent capture, and requests are answered with 503",
+        "resolution {} of {subject} is not in force: it needs transparent capture",
         resolution.value.as_str()
     );
     let path = f.cursor().path.field("resolution");
     let code = codes::RESOLUTION_NOT_IN_FORCE;
-    let diagnostic = Diagnostic::warning(code, resolution.at.clone(), path, message);
+    let diagnostic = Diagnostic::error(code, resolution.at.clone(), path, message);
     f.report(diagnostic.with_help("use `resolution: DNS` or `resolution: STATIC`"));
 }
 
