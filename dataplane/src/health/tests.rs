@@ -173,7 +173,10 @@ async fn a_connection_is_enough_for_tcp() {
     drop(gone);
     let proxy = Proxy::plain(&[listening.address, free]);
     proxy.apply(Some(&format!("{FAST}, tcp: {{}}")));
-    eventually("the open port was asked", || proxy.counted("success") >= 1.0).await;
+    eventually("the open port was asked", || {
+        proxy.counted("success") >= 1.0
+    })
+    .await;
     proxy.until(&[true, false]).await;
 }
 
