@@ -161,16 +161,19 @@ fn a_sigkill_of_up_leaves_no_process() {
     wait_until_none_runs(&pids, &mesh.dir());
 }
 
+/// One of each kind.
+const KILLED: [&str; 5] = [
+    "product-service-v1-sidecar",
+    "order-service",
+    "gateway",
+    "registry",
+    "ca",
+];
+
 #[test]
 fn a_part_that_dies_is_restarted_and_reported() {
     let mesh = Laptop::start();
-    for part in [
-        "product-service-v1-sidecar",
-        "order-service",
-        "gateway",
-        "registry",
-        "ca",
-    ] {
+    for part in KILLED {
         let before = mesh.pids()[part];
         signal(before, Signal::KILL);
         let back = wait(&format!("{part} to come back"), || {
@@ -201,19 +204,17 @@ fn a_part_that_dies_is_restarted_and_reported() {
         });
     }
     let (_, status) = mesh.status();
-    let restarts = status["parts"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|part| part["restarts"].as_u64().unwrap());
-    // An application is started again, too, when its sidecar found another port at its start.
-    let told = mesh.printed().matches(" is back ").count();
-    assert!(told >= 5);
-    assert_eq!(
-        restarts.sum::<u64>(),
-        u64::try_from(told).unwrap(),
-        "{status:#}"
-    );
+    for part in status["parts"].as_array().unwrap() {
+        let name = part["name"].as_str().unwrap();
+        let restarts = part["restarts"].as_u64().unwrap();
+        let killed = u64::from(KILLED.contains(&name));
+        if part["kind"] == "app" {
+            // An application is started again, too, when its sidecar found another port at its start.
+            assert!(restarts >= killed, "{part:#}");
+        } else {
+            assert_eq!(restarts, killed, "{part:#}");
+        }
+    }
 }
 
 #[test]
